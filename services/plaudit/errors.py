@@ -1,0 +1,29 @@
+"""Errors that end a program with one clear line.
+
+PlauditError
+├── ConfigurationError      exit code 2: the user can mend it; raised before any long work starts
+├── DependencyUnreachable   exit code 69: a service stayed away past `startup_timeout`; trying again may help
+└── RunFailed               exit code 1: the run itself could not go on (too many rewards missing, all workers lost)
+"""
+
+
+class PlauditError(Exception):
+    """Printed as one line, without a traceback. The message names the thing and the remedy."""
+
+    exit_code = 1
+
+
+class ConfigurationError(PlauditError):
+    """A setting, a file, a model or a data row is wrong."""
+
+    exit_code = 2
+
+
+class DependencyUnreachable(PlauditError):
+    """A service that this program needs did not answer in time."""
+
+    exit_code = 69
+
+
+class RunFailed(PlauditError):
+    """The run cannot go on."""
