@@ -4,7 +4,13 @@ isort:skip_file
 The contract between a reward server and whoever asks it for scores.
 
 Scoring is pure: the same input on the same model version gives the same score, so every method here may be retried.
-A failed item is a status and never a number. Errors carry one google.rpc.ErrorInfo with domain "plaudit.reward".
+A failed item is a status and never a number.
+
+Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.reward" and one of these reasons:
+  of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, INTERNAL
+  of a call    BATCH_TOO_LARGE, MODEL_NOT_FOUND, UNAUTHENTICATED, RATE_LIMITED (quota, with QuotaFailure), INTERNAL,
+               and, with RetryInfo, as UNAVAILABLE: QUEUE_FULL, DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
+The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
 """
 
 from collections import abc as _abc
@@ -83,9 +89,9 @@ class TextPair(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
-    """Required. UTF-8, scored as it is: no normalisation."""
+    """UTF-8, scored as it is: no normalisation."""
     response: _builtins.str
-    """Required. UTF-8; may be empty."""
+    """UTF-8; an empty response is scored like any other."""
     def __init__(
         self,
         *,
@@ -109,9 +115,9 @@ class Message(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     role: _builtins.str
-    """Required. "system", "user" or "assistant"."""
+    """"system", "user" or "assistant"."""
     content: _builtins.str
-    """Required. UTF-8."""
+    """UTF-8; may be empty."""
     def __init__(
         self,
         *,
@@ -135,7 +141,7 @@ class Conversation(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
-        """Required. At least one message."""
+        """At least one message."""
 
     def __init__(
         self,
@@ -160,14 +166,14 @@ class TokenPair(_message.Message):
     RESPONSE_IDS_FIELD_NUMBER: _builtins.int
     TOKENIZER_SHA256_FIELD_NUMBER: _builtins.int
     tokenizer_sha256: _builtins.str
-    """Required. `ModelInfo.tokenizer_sha256` of the tokenizer that made the ids; another one is refused."""
+    """`ModelInfo.tokenizer_sha256` of the tokenizer that made the ids; another one is refused."""
     @_builtins.property
     def prompt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Required. Ids of the rendered prompt, special tokens included."""
+        """Ids of the rendered prompt, special tokens included."""
 
     @_builtins.property
     def response_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Required. Ids of the response, its end-of-sequence token included where there is one."""
+        """Ids of the response, its end-of-sequence token included where there is one."""
 
     def __init__(
         self,
@@ -186,7 +192,7 @@ Global___TokenPair: _TypeAlias = TokenPair  # noqa: Y015
 
 @_typing.final
 class ScoreItem(_message.Message):
-    """One thing to score."""
+    """One thing to score, at most `ModelLimits.max_item_bytes` of text and `ModelLimits.max_tokens` of tokens."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -196,9 +202,9 @@ class ScoreItem(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
-    """Optional. The caller's name for this item, returned with its result."""
+    """The caller's name for this item, returned with its result."""
     finish_reason: Global___FinishReason.ValueType
-    """Optional. How the response ended."""
+    """How the response ended."""
     @_builtins.property
     def text(self) -> Global___TextPair:
         """Prompt and response as text; the server renders them."""
@@ -232,7 +238,7 @@ Global___ScoreItem: _TypeAlias = ScoreItem  # noqa: Y015
 
 @_typing.final
 class ScoreRequest(_message.Message):
-    """What to score, and with which model."""
+    """What to score, and with which model; serialised at most `ModelLimits.max_request_bytes`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -240,12 +246,12 @@ class ScoreRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Optional. `models/{model}` or `models/{model}/versions/{version}`; empty: the server's only or default model."""
+    """`models/{model}` or `models/{model}/versions/{version}`; empty: the server's only or default model."""
     request_id: _builtins.str
-    """Optional. Names this request in logs and traces."""
+    """Names this request in logs and traces."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoreItem]:
-        """Required. 1 to `ModelLimits.max_items` items."""
+        """1 to `ModelLimits.max_items` items."""
 
     def __init__(
         self,
@@ -555,7 +561,7 @@ class GetModelRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Optional. As `ScoreRequest.model`."""
+    """As `ScoreRequest.model`."""
     def __init__(
         self,
         *,
@@ -602,9 +608,9 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Optional. At most 100; 0 means 50."""
+    """At most 100; 0 means 50."""
     page_token: _builtins.str
-    """Optional. `next_page_token` of the page before."""
+    """`next_page_token` of the page before."""
     def __init__(
         self,
         *,

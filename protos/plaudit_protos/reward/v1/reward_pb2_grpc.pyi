@@ -4,7 +4,13 @@ isort:skip_file
 The contract between a reward server and whoever asks it for scores.
 
 Scoring is pure: the same input on the same model version gives the same score, so every method here may be retried.
-A failed item is a status and never a number. Errors carry one google.rpc.ErrorInfo with domain "plaudit.reward".
+A failed item is a status and never a number.
+
+Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.reward" and one of these reasons:
+  of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, INTERNAL
+  of a call    BATCH_TOO_LARGE, MODEL_NOT_FOUND, UNAUTHENTICATED, RATE_LIMITED (quota, with QuotaFailure), INTERNAL,
+               and, with RetryInfo, as UNAVAILABLE: QUEUE_FULL, DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
+The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
 """
 
 from collections import abc as _abc
