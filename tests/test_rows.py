@@ -126,8 +126,8 @@ def test_fields_are_checked_and_named():
         (row.text, "absent", r"is missing \(the row has text, half"),
         (row.text, "none", "is missing"),
         (row.text, "half", "holds half of a surrogate pair"),
-        (row.number, "number", "finite number, found nan"),
-        (row.number, "flag", "finite number, found True"),
+        (row.number, "number", "must be a finite number, found nan"),
+        (row.number, "flag", "must be a finite number, found True"),
     ]:
         with pytest.raises(ConfigurationError, match=rf"^data\.jsonl:3: '{field}' {message}"):
             read(field)
