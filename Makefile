@@ -1,0 +1,57 @@
+# make demo     RLHF end to end on this machine, no network beyond the package index
+# make check    format, lint, types, import contracts, generated code fresh
+# make test     at most 10 minutes on two cores; PyPI only
+# make help     the rest
+.PHONY: help demo test test-system test-learning test-long check protos format bench clean
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+READY := $(VENV)/.ready
+
+help:
+	@sed -n 's/^# //p' Makefile; echo "make test-system test-learning test-long protos format bench clean"
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@echo "installing pinned dependencies into $(VENV) ..."
+	@$(BIN)/python -c 'import sys; sys.exit("plaudit needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(RUN) python examples/demo/run.py $(ARGS)
+
+test: $(READY)
+	@$(RUN) python -m pytest $(ARGS)
+
+test-system: $(READY)
+	@$(RUN) tests/system/packages.sh
+	@$(RUN) python -m pytest -m system $(ARGS)
+
+test-learning: $(READY)
+	@$(RUN) python -m pytest -m learning --timeout=7200 $(ARGS)
+
+test-long: $(READY)
+	@$(RUN) python -m pytest -m long --timeout=7200 $(ARGS)
+
+check: $(READY)
+	@$(RUN) ruff format --check .
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) protos/generate.sh lint
+	@$(RUN) protos/generate.sh
+	@git diff --exit-code --stat protos || (echo "generated code is stale: commit what make protos wrote" && false)
+
+protos: $(READY)
+	@$(RUN) protos/generate.sh
+
+format: $(READY)
+	@$(RUN) ruff format . && $(RUN) ruff check --fix .
+
+bench: $(READY)
+	@$(RUN) python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
