@@ -1,10 +1,10 @@
-"""From a prompt to the token ids after which the policy writes: one function, used by supervised fine-tuning and by PPO.
+"""From a prompt to the token ids after which the policy writes: one function, for supervised fine-tuning and for PPO.
 
-    plain   the text, with the special tokens that the tokenizer puts in front of a text by itself (BOS), none behind
+    plain   the text, behind the special tokens that the tokenizer puts before any text (BOS); nothing after it
     chat    the tokenizer's chat template over the messages (a text is one user message), up to where the answer begins
 
-The response follows as ids of its own, tokenised without special tokens, and then the end-of-sequence token: so training
-on demonstrations shows the policy exactly the boundary at which it will later continue.
+The response follows as ids of its own, tokenised without special tokens, and then the end-of-sequence token: so a
+demonstration shows the policy exactly the boundary at which it will later continue.
 """
 
 from collections.abc import Sequence
