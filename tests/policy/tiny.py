@@ -49,7 +49,7 @@ def tiny_llama(folder: Path, vocab: int = 100, seed: int = 0, *, tied: bool = Fa
 
 
 def tiny_gpt2(folder: Path, vocab: int = 100, seed: int = 0, *, context: int = 128) -> Path:
-    """A random GPT-2 of the same size: absolute positions, tied embeddings, dropout 0.1 everywhere; returns `folder`."""
+    """A random GPT-2 of that size: absolute positions, tied embeddings, dropout 0.1 everywhere; returns `folder`."""
     config = GPT2Config(
         vocab_size=vocab, n_embd=32, n_layer=2, n_head=4, n_positions=context,
         pad_token_id=0, bos_token_id=1, eos_token_id=2, initializer_range=0.2,

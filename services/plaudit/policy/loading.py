@@ -1,0 +1,159 @@
+"""Loading a policy: any Hugging Face causal language model, by name or folder, ready to be trained with PPO.
+
+What every caller may rely on: float32 master weights, no dropout anywhere, no generation defaults beyond the special
+tokens, and one clear `ConfigurationError` where the model can't be had. Nothing is unpickled: weights are safetensors.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from plaudit.errors import ConfigurationError
+from plaudit.policy.dropout import disable_dropout
+from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.policy.sources import check_source, explained, is_adapter
+from plaudit.policy.special_tokens import choose_pad_token, merge_stop_ids, strip_generation_config
+
+__all__ = [
+    "CausalLM",
+    "LoraSettings",
+    "PolicySettings",
+    "load_causal_lm",
+    "load_config",
+    "load_stop_token_ids",
+    "load_tokenizer",
+]
+
+CausalLM = PreTrainedModel | PeftModel
+
+
+def load_config(settings: PolicySettings) -> PreTrainedConfig:
+    """The model's config alone: quick, for checks before any long work. Raises ConfigurationError."""
+    check_source(settings.model, settings.revision)
+    if is_adapter(settings.model):
+        return load_config(_base(settings))
+    with explained(settings.model):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(_location(settings), **_options(settings))
+    if config.is_encoder_decoder:
+        raise ConfigurationError(f"model '{settings.model}' is an encoder-decoder: a policy is a causal language model")
+    return config
+
+
+def load_tokenizer(settings: PolicySettings) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a pad token that the model knows. Raises ConfigurationError."""
+    check_source(settings.model, settings.revision)
+    if is_adapter(settings.model) and not (_folder(settings) / "tokenizer_config.json").is_file():
+        return load_tokenizer(_base(settings))
+    with explained(settings.model):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_location(settings), **_options(settings))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = choose_pad_token(tokenizer)
+    return tokenizer
+
+
+def load_stop_token_ids(settings: PolicySettings, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """`special_tokens.stop_token_ids` of a model that isn't loaded: from its files alone."""
+    config = load_config(settings)
+    source = _base(settings) if is_adapter(settings.model) else settings
+    try:
+        named = GenerationConfig.from_pretrained(_location(source), revision=source.revision).eos_token_id
+    except OSError:  # a folder without generation_config.json: the config's own token counts, as transformers has it
+        named = getattr(config, "eos_token_id", None)
+    return merge_stop_ids(named, tokenizer.eos_token_id)
+
+
+def load_causal_lm(settings: PolicySettings, *, weights_dtype: torch.dtype = torch.float32) -> CausalLM:
+    """The policy on the CPU, in eval mode. Raises ConfigurationError.
+
+    An adapter folder is merged into its base first, so that "adapter off" is the policy as it was given; then
+    `settings.lora` puts a fresh adapter on. `weights_dtype` is for engines that only generate: training needs float32.
+    """
+    model = _load_merged(settings, weights_dtype)
+    disable_dropout(model)
+    strip_generation_config(model)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.eval()
+    return model if settings.lora is None else _with_lora(model, settings.lora)
+
+
+def _load_merged(settings: PolicySettings, dtype: torch.dtype) -> PreTrainedModel:
+    load_config(settings)
+    if is_adapter(settings.model):
+        return _merge_adapter(_load_merged(_base(settings), dtype), settings.model)
+    with explained(settings.model):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            _location(settings), dtype=dtype, use_safetensors=True, output_loading_info=True, **_options(settings)
+        )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ConfigurationError(
+            f"model '{settings.model}' has no weights for '{missing[0]}' ({len(missing)} in all): is it a causal language model?"
+        )
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _merge_adapter(base: PreTrainedModel, folder: str) -> PreTrainedModel:
+    path = Path(folder).expanduser()
+    if not (path / "adapter_model.safetensors").is_file():
+        raise ConfigurationError(
+            f"adapter folder '{folder}' has no adapter_model.safetensors: save it with safetensors"
+        )
+    with explained(folder):
+        if PeftConfig.from_pretrained(path).is_prompt_learning:
+            raise ConfigurationError(f"adapter '{folder}' is a learnt prompt, which can't be merged: use LoRA")
+        merged: PreTrainedModel = PeftModel.from_pretrained(base, path).merge_and_unload()
+    return merged
+
+
+def _with_lora(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
+    """Adapters with the same initial values in every process, whatever its random state."""
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(lora.seed)
+        try:
+            adapted: PeftModel = get_peft_model(model, config)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"lora.target_modules {lora.target_modules!r}: {str(error).splitlines()[0]}"
+            ) from None
+    return adapted
+
+
+def _base(settings: PolicySettings) -> PolicySettings:
+    """The settings of the model that an adapter folder belongs to."""
+    with explained(settings.model):
+        name = PeftConfig.from_pretrained(_folder(settings)).base_model_name_or_path
+    if not name:
+        raise ConfigurationError(
+            f"adapter folder '{settings.model}' doesn't name its base: set base_model_name_or_path there"
+        )
+    return dataclasses.replace(settings, model=name, revision=None)
+
+
+def _folder(settings: PolicySettings) -> Path:
+    return Path(settings.model).expanduser()
+
+
+def _location(settings: PolicySettings) -> str:
+    """Folder or hub name, as the loaders want it."""
+    return str(_folder(settings)) if _folder(settings).is_dir() else settings.model
+
+
+def _options(settings: PolicySettings) -> dict[str, Any]:
+    return {"revision": settings.revision or "main", "trust_remote_code": settings.trust_remote_code}
