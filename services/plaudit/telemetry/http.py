@@ -1,0 +1,101 @@
+"""`/metrics` and `/health` of one process: two routes over its own registry, on its own loop or in a thread."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from plaudit.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Health:
+    """What `/health` answers: 200 when healthy, else 503; `detail` says why in a few words."""
+
+    healthy: bool
+    detail: str = ""
+
+
+def application(registry: CollectorRegistry, health: Callable[[], Health]) -> Starlette:
+    """The two routes; `health` is asked at every request and must not block."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def status(_: Request) -> Response:
+        found = health()
+        body = {"status": "ok" if found.healthy else "unhealthy", "detail": found.detail}
+        return JSONResponse(body, status_code=200 if found.healthy else 503)
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/health", status)])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; raises ConfigurationError when the address cannot be had. Port 0 takes any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port} for HTTP ({error.strerror}): choose another address, or port 0 for any"
+        ) from None
+    return listener
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None]:
+    """Serves `app` on the running loop until the block ends; signals stay the program's own."""
+    server = _Server(_config(app))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class HttpThread:
+    """A served application in a daemon thread; `close` ends it."""
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        self.port: int = listener.getsockname()[1]
+        self._server = _Server(_config(app))
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="telemetry-http", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops listening and waits for the thread."""
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+
+
+def serve_in_thread(app: Starlette, host: str, port: int) -> HttpThread:
+    """Serves `app` beside a program that has no loop of its own; the listening port is `.port`."""
+    return HttpThread(app, bind(host, port))
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn installs signal handlers of its own; here the program decides what SIGTERM means."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

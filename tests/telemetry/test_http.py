@@ -1,0 +1,43 @@
+import urllib.error
+import urllib.request
+
+import pytest
+from plaudit.errors import ConfigurationError
+from plaudit.telemetry.http import Health, application, serve_in_thread
+from prometheus_client import CollectorRegistry, Counter
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_metrics_and_health_follow_the_process():
+    registry = CollectorRegistry()
+    steps = Counter("plaudit_steps", "Steps.", registry=registry)
+    state = [Health(True)]
+    thread = serve_in_thread(application(registry, lambda: state[0]), "127.0.0.1", 0)
+    try:
+        steps.inc(3)
+        assert "plaudit_steps_total 3.0" in get(thread.port, "/metrics")[1]
+        assert get(thread.port, "/health")[0] == 200
+        state[0] = Health(False, "the device thread stands still")
+        status, body = get(thread.port, "/health")
+        assert (status, "stands still" in body) == (503, True)
+    finally:
+        thread.close()
+    with pytest.raises(OSError, match="refused"):
+        get(thread.port, "/health")
+
+
+def test_a_port_in_use_is_one_line():
+    app = application(CollectorRegistry(), lambda: Health(True))
+    thread = serve_in_thread(app, "127.0.0.1", 0)
+    try:
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{thread.port}"):
+            serve_in_thread(app, "127.0.0.1", thread.port)
+    finally:
+        thread.close()
