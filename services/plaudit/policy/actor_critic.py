@@ -1,0 +1,133 @@
+"""The policy, its critic and its reference, as one module."""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, cast
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from plaudit.policy.dropout import disable_dropout
+from plaudit.policy.loading import CausalLM
+from plaudit.policy.logprobs import (
+    TokenHead,
+    TokenStatistics,
+    before_each_response_token,
+    check_head,
+    last_hidden_states,
+)
+
+
+class PaddedRows(NamedTuple):
+    """B prompts, left-padded to P, with their responses, right-padded to T."""
+
+    input_ids: Tensor  # (B, P + T) int64
+    attention_mask: Tensor  # (B, P + T) bool
+    response_mask: Tensor  # (B, T) bool
+
+
+class ResponseOutputs(NamedTuple):
+    """What PPO reads of one forward pass: float32 (B, T), 0 where masked."""
+
+    logprobs: Tensor
+    entropies: Tensor
+    values: Tensor
+
+
+class ActorCritic(nn.Module):
+    """A causal LM with a value head: on the LM's own trunk, or on a copy of it (`critic="separate"`).
+
+    The value head starts at 0 (N-details: no value is better than a random one). Dropout is off everywhere, for good: a
+    ratio between two passes means nothing if each drops other units.
+
+    `autocast` is the type that matrix products are computed in; weights stay float32, and so do log-softmax and values.
+    """
+
+    causal_lm: CausalLM
+    critic: nn.Module | None
+    frozen: CausalLM | None
+
+    def __init__(
+        self,
+        causal_lm: CausalLM,
+        critic: Literal["shared", "separate"] = "shared",
+        autocast: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        disable_dropout(causal_lm)
+        self.causal_lm = causal_lm  # transformers' or peft's, as it came
+        plain = _without_peft(causal_lm)
+        check_head(plain)
+        self.critic = copy.deepcopy(plain.base_model) if critic == "separate" else None
+        self.frozen = None if isinstance(causal_lm, PeftModel) else copy.deepcopy(causal_lm).requires_grad_(False)
+        self.value_head = nn.Linear(plain.config.hidden_size, 1)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+        self._autocast = autocast
+
+    def forward(self, rows: PaddedRows, temperature: float) -> ResponseOutputs:
+        """Log-probabilities, entropies and values of the response tokens."""
+        with self._autocasting(rows):
+            states, statistics = _read(self.causal_lm, rows, temperature)
+            if self.critic is not None:
+                states = _states(self.critic, rows)
+        values = self.value_head(states.float()).squeeze(-1)
+        return ResponseOutputs(*(_scatter(x, rows.response_mask) for x in (*statistics, values)))
+
+    @torch.no_grad()
+    def reference_logprobs(self, rows: PaddedRows, temperature: float) -> Tensor:
+        """(B, T) under the reference policy: what the causal LM was when this object was made."""
+        with self.reference() as reference, self._autocasting(rows):
+            _, statistics = _read(reference, rows, temperature)
+        return _scatter(statistics.logprobs, rows.response_mask)
+
+    @contextlib.contextmanager
+    def reference(self) -> Iterator[CausalLM]:
+        """The reference policy, for the length of a `with`: a frozen copy, or the policy with its adapters off."""
+        if self.frozen is not None:
+            yield self.frozen
+        else:
+            with cast(PeftModel, self.causal_lm).disable_adapter():
+                yield self.causal_lm
+
+    def reference_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and tensors of all that the reference policy is made of."""
+        if self.frozen is not None:
+            yield from self.frozen.named_parameters()
+        else:
+            yield from ((name, p) for name, p in self.causal_lm.named_parameters() if not p.requires_grad)
+
+    def _autocasting(self, rows: PaddedRows) -> torch.autocast:
+        device = rows.input_ids.device.type
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=self._autocast == torch.bfloat16)
+
+
+def _without_peft(causal_lm: CausalLM) -> PreTrainedModel:
+    """The transformers model; adapters that are switched on stay inside its layers."""
+    return cast(PreTrainedModel, causal_lm.get_base_model() if isinstance(causal_lm, PeftModel) else causal_lm)
+
+
+def _states(trunk: nn.Module, rows: PaddedRows) -> Tensor:
+    """(N, d): the states in which the N real response tokens are chosen, row by row."""
+    hidden = last_hidden_states(trunk, rows.input_ids, rows.attention_mask)
+    return before_each_response_token(hidden, rows.response_mask.shape[1])[rows.response_mask]
+
+
+def _read(causal_lm: CausalLM, rows: PaddedRows, temperature: float) -> tuple[Tensor, TokenStatistics]:
+    """Those states, and the statistics of the tokens chosen in them."""
+    plain = _without_peft(causal_lm)
+    states = _states(plain.base_model, rows)
+    return states, TokenHead(plain)(states, _response_tokens(rows), temperature)
+
+
+def _response_tokens(rows: PaddedRows) -> Tensor:
+    """(N,): the real response tokens, row by row."""
+    return rows.input_ids[:, -rows.response_mask.shape[1] :][rows.response_mask]
+
+
+def _scatter(per_token: Tensor, mask: Tensor) -> Tensor:
+    """(N,) -> (B, T), 0 where masked."""
+    return torch.zeros(mask.shape, dtype=per_token.dtype, device=mask.device).masked_scatter(mask, per_token)

@@ -1,0 +1,51 @@
+"""From scores to advantages. Shapes: B responses, T tokens, right-padded; `mask` is true on real response tokens.
+
+Everything here is float32 and over the whole batch, before it is cut into mini-batches, micro-batches or ranks.
+"""
+
+import torch
+from torch import Tensor
+
+from plaudit.ppo.kl import k1
+
+
+def penalised_rewards(
+    scores: Tensor, logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, kl_coef: float
+) -> Tensor:
+    """Reward per token (B, T): -kl_coef * k1, plus the score (B,) at the last token (end of sequence, or cut there)."""
+    lengths = mask.sum(dim=1)
+    if bool((lengths == 0).any()):
+        raise ValueError("a response without tokens has no place for its score")
+    rewards = torch.where(mask, -kl_coef * k1(logprobs, reference_logprobs), 0.0)
+    return rewards.scatter_add(1, (lengths - 1).unsqueeze(1), scores.unsqueeze(1))
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimation (Schulman et al. 2016): advantages and returns = advantages + values, (B, T).
+
+    A scored response is terminal, whether it ended or was cut: the reward model has judged all of it, so the value
+    after its last token is 0. Masked tokens are passed over: the token before one sees the one after. Returns are of
+    the unwhitened advantages. Both are 0 where masked.
+    """
+    advantages = torch.zeros_like(values)
+    next_value = next_advantage = torch.zeros_like(values[:, 0])
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        advantage = delta + gamma * gae_lambda * next_advantage
+        advantages[:, t] = torch.where(mask[:, t], advantage, 0.0)
+        next_advantage = torch.where(mask[:, t], advantage, next_advantage)
+        next_value = torch.where(mask[:, t], values[:, t], next_value)
+    return advantages, torch.where(mask, advantages + values, 0.0)
+
+
+def whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:
+    """Variance 1 over the unmasked (with Bessel's correction, as in trl); mean 0 too unless `shift_mean` is False.
+
+    A single number has no variance: it is returned as it is.
+    """
+    chosen = x[mask]
+    if chosen.numel() <= 1:
+        return torch.where(mask, x, 0.0)
+    mean, variance = chosen.mean(), chosen.var()
+    whitened = (x - mean) * torch.rsqrt(variance + 1e-8)
+    return torch.where(mask, whitened if shift_mean else whitened + mean, 0.0)

@@ -1,0 +1,105 @@
+"""KL divergence between policy and reference: its estimators, and what sets the weight of its penalty.
+
+All estimators read the log-ratio l = log pi(y) - log pi_ref(y) of tokens y sampled from pi. Source: John Schulman,
+"Approximating KL Divergence" (joschu.net/blog/kl-approx.html).
+"""
+
+from typing import Protocol
+
+from torch import Tensor, expm1
+
+from plaudit.errors import ConfigurationError
+from plaudit.ppo.settings import KLSettings
+
+MAX_RELATIVE_ERROR = 0.2  # the controller's error is clipped to this (Ziegler et al. 2019, section 2.2)
+
+
+def k1(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
+    """l: unbiased, of either sign. For the penalty inside the reward; as a loss its gradient has expectation 0."""
+    return logprobs - reference_logprobs
+
+
+def k2(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
+    """l^2 / 2: biased, but its gradient is unbiased for that of the KL. The only one to use as a loss."""
+    return (logprobs - reference_logprobs).square() / 2
+
+
+def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
+    """exp(-l) - 1 + l: unbiased, never negative, of low variance. For watching; its gradient is not that of the KL."""
+    log_ratio = logprobs - reference_logprobs
+    return expm1(-log_ratio) + log_ratio
+
+
+class KLController(Protocol):
+    """Sets the coefficient of the penalty from step to step. The unit everywhere: nats per response."""
+
+    @property
+    def coef(self) -> float:
+        """Beta, for the next step."""
+        ...
+
+    def update(self, kl_nats_per_response: float, episodes: int) -> None:
+        """Takes the KL of one batch: summed over each response, averaged over its `episodes` responses."""
+        ...
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        ...
+
+    def load_state(self, state: dict[str, float]) -> None: ...
+
+
+class FixedKL:
+    """Beta stays what it is."""
+
+    def __init__(self, coef: float) -> None:
+        self._coef = coef
+
+    @property
+    def coef(self) -> float:
+        return self._coef
+
+    def update(self, kl_nats_per_response: float, episodes: int) -> None:
+        return None
+
+    def state(self) -> dict[str, float]:
+        return {"coef": self._coef}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """A fixed beta belongs to the settings, which may have been changed between two runs on purpose."""
+
+
+class AdaptiveKL:
+    """Proportional controller in log space: beta *= 1 + clip(KL / target - 1, -0.2, 0.2) * episodes / horizon.
+
+    Source: Ziegler et al. 2019, section 2.2; `AdaptiveKLController` of openai/lm-human-preferences.
+    """
+
+    def __init__(self, coef: float, target_kl_nats_per_response: float, horizon_episodes: float) -> None:
+        if min(coef, target_kl_nats_per_response, horizon_episodes) <= 0:
+            raise ConfigurationError("adaptive KL needs coef, target_kl_nats_per_response and horizon_episodes above 0")
+        self._coef = coef
+        self._target = target_kl_nats_per_response
+        self._horizon = horizon_episodes
+
+    @property
+    def coef(self) -> float:
+        return self._coef
+
+    def update(self, kl_nats_per_response: float, episodes: int) -> None:
+        error = kl_nats_per_response / self._target - 1
+        clipped = min(max(error, -MAX_RELATIVE_ERROR), MAX_RELATIVE_ERROR)
+        self._coef *= 1 + clipped * episodes / self._horizon
+
+    def state(self) -> dict[str, float]:
+        return {"coef": self._coef}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        self._coef = state["coef"]
+
+
+def kl_controller(settings: KLSettings) -> KLController:
+    """The controller that `settings` names."""
+    if settings.controller == "fixed":
+        return FixedKL(settings.coef)
+    return AdaptiveKL(settings.coef, settings.target_kl_nats_per_response, settings.horizon_episodes)

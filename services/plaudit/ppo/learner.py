@@ -1,0 +1,182 @@
+"""The learner: holds policy, critic and reference, evaluates batches and learns from them.
+
+`Learner` is what the loop is handed; `LocalLearner` is the one that computes, alone or as one rank of several
+(`trainer/ranks.py`). All ranks hold the same weights and are given the same batch; each computes its share of the rows
+of every mini-batch, gradients are summed over ranks, and all take the same optimizer step.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from plaudit.errors import ConfigurationError
+from plaudit.policy import flat_weights
+from plaudit.policy.actor_critic import ActorCritic, PaddedRows
+from plaudit.policy.loading import PolicySettings, load_causal_lm, load_tokenizer
+from plaudit.policy.saving import save_policy
+from plaudit.ppo import snapshot
+from plaudit.ppo.batches import Rows, microbatches, minibatches, trimmed
+from plaudit.ppo.collective import Collective, Single
+from plaudit.ppo.objective import TargetTensors, UpdateStatistics, objective
+from plaudit.ppo.optimizer import Optimizer
+from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.snapshot import State
+from plaudit.ppo.targets import Evaluation, Targets, explained_variance
+from plaudit.trajectory import TrainingBatch
+
+__all__ = ["Evaluation", "Learner", "LocalLearner", "Targets"]
+
+
+class Learner(Protocol):
+    """The trainer's view of the models."""
+
+    def evaluate(self, batch: TrainingBatch) -> Evaluation:
+        """Log-probabilities under policy and reference, and values, all of the weights as they are now."""
+        ...
+
+    def update(
+        self, batch: TrainingBatch, targets: Targets, step: int, learning_rate_scale: float = 1.0
+    ) -> dict[str, float]:
+        """All epochs over one batch; the rows' order follows from the seed and `step`. Returns `UpdateStatistics`."""
+        ...
+
+    def weights(self) -> npt.NDArray[np.uint8]:
+        """What rollout workers need (`flat_weights.pack`): the policy's trained weights, without the critic."""
+        ...
+
+    def state(self) -> State:
+        """Everything that a checkpoint needs to go on exactly from here."""
+        ...
+
+    def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Goes on from there. Raises ConfigurationError where the state is of another model or reference."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the policy in Hugging Face format, with tokenizer; the critic as safetensors beside it."""
+        ...
+
+    def close(self) -> None:
+        """Frees what is held."""
+        ...
+
+
+class LocalLearner:
+    """Computes in this process, on its GPU if it has one."""
+
+    def __init__(
+        self,
+        policy: PolicySettings,
+        ppo: PPOSettings,
+        temperature: float,
+        seed: int,
+        collective: Collective | None = None,
+    ) -> None:
+        """`temperature` is the one that responses are sampled at: log-probabilities are of that distribution."""
+        self._ppo, self._temperature, self._seed = ppo, temperature, seed
+        self._collective = collective or Single()
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._tokenizer = load_tokenizer(policy)
+        self._model = ActorCritic(load_causal_lm(policy), ppo.critic, getattr(torch, policy.dtype)).to(self._device)
+        self._trained = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+        self._optimizer = Optimizer(self._trained, ppo, self._collective)
+        self._nonfinite_updates = 0
+
+    @torch.no_grad()
+    def evaluate(self, batch: TrainingBatch) -> Evaluation:
+        self._model.eval()
+        shape = batch.response_mask.shape
+        logprobs, reference, values = (np.zeros(shape, dtype=np.float32) for _ in range(3))
+        for rows in microbatches(batch, np.arange(shape[0]), self._ppo.microbatch_tokens):
+            padded = self._padded(trimmed(batch, rows))
+            columns = np.s_[rows, : padded.response_mask.shape[1]]
+            outputs = self._model(padded, self._temperature)
+            logprobs[columns] = outputs.logprobs.cpu().numpy()
+            values[columns] = outputs.values.cpu().numpy()
+            reference[columns] = self._model.reference_logprobs(padded, self._temperature).cpu().numpy()
+        return Evaluation(logprobs, reference, values)
+
+    def update(
+        self, batch: TrainingBatch, targets: Targets, step: int, learning_rate_scale: float = 1.0
+    ) -> dict[str, float]:
+        self._model.train()  # gradient checkpointing asks for it; there is no dropout for it to switch on
+        statistics = UpdateStatistics(self._collective, self._device)
+        for epoch in range(self._ppo.epochs):
+            for rows in minibatches(len(batch.scores), self._ppo.minibatches, self._seed, step, epoch):
+                statistics.begin_minibatch()
+                self._accumulate_gradient(batch, targets, rows, statistics)
+                norm, applied = self._optimizer.step(learning_rate_scale)
+                self._nonfinite_updates += not applied
+                statistics.end_minibatch(norm)
+        return statistics.summary() | {
+            "explained_variance": explained_variance(targets.old_values, targets.returns, batch.response_mask),
+            "learning_rate": self._ppo.learning_rate * learning_rate_scale,
+            "nonfinite_updates": float(self._nonfinite_updates),
+        }
+
+    def weights(self) -> npt.NDArray[np.uint8]:
+        return flat_weights.pack(flat_weights.trainable(self._model.causal_lm))
+
+    def state(self) -> State:
+        return snapshot.to_arrays(self._restorable()) | {
+            "nonfinite_updates": np.array(self._nonfinite_updates),
+            "reference_sha256": self._reference_sha256,
+        }
+
+    def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        if not np.array_equal(state.get("reference_sha256", ()), self._reference_sha256):
+            raise ConfigurationError(
+                "the checkpoint was made with another reference policy: resume with the same model"
+            )
+        arrays = {name: array for name, array in state.items() if name.startswith(("model.", "adam."))}
+        snapshot.restore(self._restorable(), arrays)
+        self._nonfinite_updates = int(state["nonfinite_updates"])
+
+    def save(self, folder: Path) -> None:
+        save_policy(self._model.causal_lm, self._tokenizer, folder)
+        critic = {
+            name: p.detach().contiguous() for name, p in self._trained.items() if not name.startswith("causal_lm.")
+        }
+        save_file(critic, folder / "critic.safetensors")
+
+    def close(self) -> None:
+        del self._model, self._trained, self._optimizer
+
+    def _accumulate_gradient(
+        self, batch: TrainingBatch, targets: Targets, rows: Rows, statistics: UpdateStatistics
+    ) -> None:
+        """This rank's part of a mini-batch's gradient: a sum over its rows, divided by the tokens of all rows."""
+        self._optimizer.zero_gradient()
+        tokens = int(batch.response_mask[rows].sum())
+        own = rows[self._collective.rank :: self._collective.world_size]
+        for micro in microbatches(batch, own, self._ppo.microbatch_tokens):
+            padded = self._padded(trimmed(batch, micro))
+            outputs = self._model(padded, self._temperature)
+            wanted = self._wanted(targets, micro, padded.response_mask.shape[1])
+            loss, per_token = objective(outputs, wanted, padded.response_mask, tokens, self._ppo)
+            torch.autograd.backward(loss)
+            statistics.add(per_token, padded.response_mask)
+
+    def _padded(self, batch: TrainingBatch) -> PaddedRows:
+        arrays = (batch.input_ids, batch.attention_mask, batch.response_mask)
+        return PaddedRows(*(torch.from_numpy(array).to(self._device) for array in arrays))
+
+    def _wanted(self, targets: Targets, rows: Rows, length: int) -> TargetTensors:
+        arrays = (targets.old_logprobs, targets.old_values, targets.advantages, targets.returns)
+        return TargetTensors(*(torch.from_numpy(array[rows, :length]).to(self._device) for array in arrays))
+
+    def _restorable(self) -> dict[str, Tensor]:
+        """All tensors that a checkpoint holds, by their names in it."""
+        model = {f"model.{name}": parameter for name, parameter in self._trained.items()}
+        return model | {f"adam.{name}": tensor for name, tensor in self._optimizer.state().items()}
+
+    @functools.cached_property
+    def _reference_sha256(self) -> npt.NDArray[np.uint8]:
+        return snapshot.sha256(self._model.reference_weights())

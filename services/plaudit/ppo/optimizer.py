@@ -1,0 +1,70 @@
+"""Adam over one flat gradient buffer, with the checks that every step passes through."""
+
+import torch
+from torch import Tensor, nn
+
+from plaudit.ppo.collective import Collective
+from plaudit.ppo.settings import PPOSettings
+
+
+class Optimizer:
+    """AdamW on float32 master weights.
+
+    Every parameter's gradient is a view of one buffer, so that summing over ranks is one call and costs no copy.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter], ppo: PPOSettings, collective: Collective) -> None:
+        self._parameters = parameters
+        self._ppo = ppo
+        self._collective = collective
+        self._gradient = _flat_gradient(list(parameters.values()))
+        self._adam = torch.optim.AdamW(
+            parameters.values(),
+            lr=ppo.learning_rate,
+            betas=ppo.adam_betas,
+            eps=ppo.adam_eps,
+            weight_decay=ppo.weight_decay,
+            fused=True,
+        )
+        for (
+            parameter
+        ) in parameters.values():  # what Adam makes in its first step; here so that a checkpoint can be loaded
+            self._adam.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+    def zero_gradient(self) -> None:
+        self._gradient.zero_()
+
+    def step(self, learning_rate_scale: float) -> tuple[float, bool]:
+        """Adds the ranks' gradients, clips them, updates. Returns the norm before clipping and whether it was applied.
+
+        A gradient that is not finite is not applied: weights and moments stay as they are.
+        """
+        self._collective.all_reduce_sum(self._gradient)
+        norm = self._gradient.norm()
+        if not torch.isfinite(norm):
+            return float(norm), False
+        self._gradient.mul_(torch.clamp(self._ppo.max_grad_norm / (norm + 1e-6), max=1.0))
+        for group in self._adam.param_groups:
+            group["lr"] = self._ppo.learning_rate * learning_rate_scale
+        self._adam.step()
+        return float(norm), True
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts: `{moment}.{parameter}`. Views, not copies."""
+        return {
+            f"{moment}.{name}": tensor
+            for name, parameter in self._parameters.items()
+            for moment, tensor in self._adam.state[parameter].items()
+        }
+
+
+def _flat_gradient(parameters: list[nn.Parameter]) -> Tensor:
+    """One buffer of zeros, each parameter's `grad` a view of it: backward passes add into it."""
+    flat = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float32, device=parameters[0].device)
+    for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
+    return flat
