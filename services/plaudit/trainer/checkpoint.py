@@ -1,0 +1,80 @@
+"""`checkpoints/step-N/`: the policy in Hugging Face format and all that a run needs to go on from step N.
+
+    step-00050/
+        config.json, model.safetensors, tokenizer ...   the policy, ready for `from_pretrained`
+        learner.safetensors                             trainable weights, critic, optimizer moments
+        state.json                                      step, KL controller, digests
+
+A folder of this name is whole: it is written under another name and renamed. Nothing in it is ever unpickled.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file, save_file
+
+from plaudit.errors import ConfigurationError
+from plaudit.ppo.learner import Learner
+
+STATE = "state.json"
+LEARNER = "learner.safetensors"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the trainer itself remembers between steps."""
+
+    step: int  # updates done; the next step to run
+    kl_controller: dict[str, Any]
+    reward_model: str  # models/{model}/versions/{version} that scored so far
+    episodes: int
+
+
+def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
+    """Writes `step-N` under `folder`, then removes all but the newest `keep`."""
+    target = folder / f"step-{state.step:05d}"
+    if target.exists():
+        return target
+    partial = folder / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    learner.save(partial)
+    save_file(learner.state(), partial / LEARNER)
+    (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+    _sync(partial)
+    os.replace(partial, target)
+    for old in existing(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def existing(folder: Path) -> list[Path]:
+    """Checkpoints under `folder`, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / STATE).is_file())
+
+
+def load(path: Path, learner: Learner) -> RunState:
+    """Puts a checkpoint's weights and optimizer into `learner` and returns the rest.
+
+    The learner's reference policy is not touched: it was built from the run's own starting model.
+    """
+    try:
+        state = RunState(**json.loads((path / STATE).read_text(encoding="utf-8")))
+        learner.load_state(load_file(path / LEARNER))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigurationError(
+            f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
+        ) from None
+    return state
+
+
+def _sync(folder: Path) -> None:
+    """The files reach the disk before the rename does."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

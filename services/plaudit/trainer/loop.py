@@ -1,0 +1,113 @@
+"""The loop: one PPO step after another, in the order in which they happen.
+
+      ┌──────────────────────────── 7. new weights ─────────────────────────────┐
+      v                                                                         │
+    RolloutPool ── 2. trajectories ──> Scorer ── 3. scores ──> Learner ─────────┤
+      ^            (Ray actors)        (gRPC)                  4. evaluate      │
+      │                                                        6. update        │
+    1. prompts                                                 5. advantages: here, on the whole batch
+
+Synchronous: the loop waits for each step in turn. Workers idle while the learner updates and the learner idles while
+they generate, so every trajectory is sampled with the weights it is trained on, and a run is the same bit for bit
+however many workers there are and whichever of them die.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+from plaudit.errors import RunFailed
+from plaudit.ppo.kl import KLController
+from plaudit.ppo.learner import Learner
+from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.targets import make_targets
+from plaudit.trainer.prompts import PromptStream
+from plaudit.trainer.roles import RolloutPool, Scorer
+from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class Loop:
+    """Joins the three roles. Owns no model, no actor and no connection."""
+
+    prompts: PromptStream
+    pool: RolloutPool
+    scorer: Scorer
+    learner: Learner
+    controller: KLController
+    ppo: PPOSettings
+    sampling: Sampling
+    pad_token_id: int
+    steps: int
+    on_phase: Callable[[str], None] = lambda phase: None
+    _seconds: Metrics = field(default_factory=dict)
+
+    def step(self, step: int) -> Metrics:
+        """Runs step `step` (from 0) and returns its metrics, by the names of `metrics.jsonl`."""
+        started = monotonic()
+        self._seconds = {}
+
+        # 1. Which prompts: a function of the run seed and the step.
+        requests = self.prompts.requests(step)
+
+        # 2. The current policy answers them, in the workers.
+        with self._phase("generate"):
+            trajectories = self.pool.generate(requests, self.sampling)
+
+        # 3. The reward server judges the answers. What has no score is dropped, never given a number.
+        with self._phase("score"):
+            scored = [one for one in self.scorer.score(trajectories) if one is not None]
+        if not scored:
+            raise RunFailed(f"step {step}: no trajectory has a reward")
+
+        # 4. Log-probabilities before the update, the reference's, and values.
+        batch = TrainingBatch.assemble(scored, self.pad_token_id)
+        with self._phase("evaluate"):
+            evaluation = self.learner.evaluate(batch)
+
+        # 5. Score and KL penalty become rewards, rewards become advantages, over the whole batch.
+        targets, learning = make_targets(batch, evaluation, kl_coef := self.controller.coef, self.ppo)
+
+        # 6. PPO's epochs of mini-batches.
+        with self._phase("update"):
+            update = self.learner.update(batch, targets, step, self.ppo.learning_rate_scale(step, self.steps))
+
+        # 7. The workers get the new policy; version n has seen n updates.
+        with self._phase("sync"):
+            self.pool.set_weights(step + 1, self.learner.weights())
+
+        # 8. The KL controller sets the weight of the next step's penalty.
+        self.controller.update(learning["kl"], episodes=len(scored))
+
+        return {
+            **_rollout_metrics(scored, batch),
+            **learning,
+            **update,
+            "kl_coef": kl_coef,
+            "missing_rewards": len(trajectories) - len(scored),
+            **{f"seconds_{phase}": spent for phase, spent in self._seconds.items()},
+            "seconds_step": monotonic() - started,
+        }
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        self.on_phase(name)
+        started = monotonic()
+        yield
+        self._seconds[name] = monotonic() - started
+
+
+def _rollout_metrics(scored: list[ScoredTrajectory], batch: TrainingBatch) -> Metrics:
+    tokens = float(batch.response_mask.sum())
+    truncated = sum(one.trajectory.finish_reason == "length" for one in scored)
+    return {
+        "episodes": len(scored),
+        "tokens": tokens,
+        "score_mean": float(batch.scores.mean()),
+        "score_std": float(batch.scores.std()),
+        "response_tokens_mean": tokens / len(scored),
+        "truncated_ratio": truncated / len(scored),
+    }

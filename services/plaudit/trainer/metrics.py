@@ -1,0 +1,130 @@
+"""The trainer's Prometheus metrics: the names of `metrics.jsonl` with the prefix `plaudit_ppo_`, and how the run fares."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.applications import Starlette
+
+from plaudit.rollout.pool import PoolCounts
+from plaudit.telemetry.http import Health, application
+from plaudit.trainer.loop import Metrics
+
+# metrics.jsonl key -> help text of the gauge plaudit_ppo_{key}
+LEARNING = {
+    "score_mean": "Mean score of the step's responses.",
+    "score_std": "Standard deviation of the step's scores.",
+    "reward_mean": "Mean score less KL penalty.",
+    "kl": "KL from the reference policy, nats per response.",
+    "kl_coef": "Weight of the KL penalty.",
+    "entropy": "Entropy of the policy, nats per token.",
+    "clip_fraction": "Share of tokens whose ratio was clipped.",
+    "policy_loss": "Policy loss of the last epoch.",
+    "value_loss": "Value loss of the last epoch.",
+    "explained_variance": "Share of the returns' variance that the critic explains.",
+    "grad_norm": "Norm of the gradient before clipping.",
+    "response_tokens_mean": "Mean response length, tokens.",
+    "truncated_ratio": "Share of responses cut at the token limit.",
+    "sampler_kl": "KL from the learner's to the workers' distribution, nats per response.",
+}
+
+
+DURATION_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)  # seconds: a toy's step to a large model's
+
+
+class TrainerMetrics:
+    """The trainer's own registry: what `/metrics` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._totals: dict[str, int] = {}
+        self._last_step: tuple[int, float] | None = None  # steps done, when (monotonic seconds)
+        self._step = Gauge("plaudit_trainer_step", "Steps done.", registry=self.registry)
+        self._steps = Counter("plaudit_trainer_steps", "Steps done by this process.", registry=self.registry)
+        self._last = Gauge(
+            "plaudit_trainer_last_step_timestamp_seconds", "When the last step ended.", registry=self.registry
+        )
+        self._tokens = Counter("plaudit_trainer_tokens", "Response tokens trained on.", registry=self.registry)
+        self._phase = Histogram(
+            "plaudit_trainer_phase_duration_seconds",
+            "Time of one phase of a step.",
+            ["phase"],
+            registry=self.registry,
+            buckets=DURATION_BUCKETS,
+        )
+        self._missing = Counter(
+            "plaudit_reward_client_missing", "Trajectories without a reward.", ["reason"], registry=self.registry
+        )
+        self._trajectories = Counter(
+            "plaudit_rollout_trajectories", "Trajectories received.", ["outcome"], registry=self.registry
+        )
+        self._workers = Gauge("plaudit_rollout_workers", "Rollout workers.", ["state"], registry=self.registry)
+        self._restarts = Counter(
+            "plaudit_rollout_worker_restarts", "Workers replaced since the start.", registry=self.registry
+        )
+        self._checkpoint_seconds = Histogram(
+            "plaudit_checkpoint_duration_seconds",
+            "Time to write a checkpoint.",
+            registry=self.registry,
+            buckets=DURATION_BUCKETS,
+        )
+        self._checkpoint_failures = Counter(
+            "plaudit_checkpoint_failures", "Checkpoints that could not be written.", registry=self.registry
+        )
+        self._checkpoint_last = Gauge(
+            "plaudit_checkpoint_last_success_timestamp_seconds", "When the last was written.", registry=self.registry
+        )
+        self._version = Gauge(
+            "plaudit_rollout_policy_version", "Weight version the workers sample with.", registry=self.registry
+        )
+        self._learning = {
+            name: Gauge(f"plaudit_ppo_{name}", text, registry=self.registry) for name, text in LEARNING.items()
+        }
+
+    def application(self, steps: int) -> Starlette:
+        """`/metrics`, and `/health` of a run of `steps`: presence by answering at all, progress by what it says."""
+        return application(self.registry, lambda: Health(True, self._progress(steps)))
+
+    def _progress(self, steps: int) -> str:
+        if self._last_step is None:
+            return f"starting, 0 of {steps} steps by this process"
+        step, ended = self._last_step
+        return f"step {step} of {steps}, {time.monotonic() - ended:.0f} s since the last one ended"
+
+    def observe(self, step: int, metrics: Metrics, pool: PoolCounts, missing: Mapping[str, int]) -> None:
+        """Step `step` (from 0) is done; `missing` counts trajectories without a reward over the run, by reason."""
+        self._last_step = (step + 1, time.monotonic())
+        self._step.set(step + 1)
+        self._steps.inc()
+        self._last.set_to_current_time()
+        self._tokens.inc(metrics["tokens"])
+        self._trajectories.labels("scored").inc(metrics["episodes"])
+        self._trajectories.labels("missing_reward").inc(metrics["missing_rewards"])
+        self._version.set(step + 1)
+        self._workers.labels("alive").set(pool.alive)
+        self._restarts.inc(self._since("restarts", pool.restarts))
+        for reason, count in missing.items():
+            self._missing.labels(reason).inc(self._since(f"missing {reason}", count))
+        for name in self._learning.keys() & metrics.keys():
+            self._learning[name].set(metrics[name])
+        for name in metrics:
+            if name.startswith("seconds_"):
+                self._phase.labels(name.removeprefix("seconds_")).observe(metrics[name])
+
+    def _since(self, name: str, total: int) -> int:
+        """How much a running total has grown since it was last asked for: counters are told differences."""
+        grown = total - self._totals.get(name, 0)
+        self._totals[name] = total
+        return grown
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[None]:
+        """Times the writing of one checkpoint."""
+        try:
+            with self._checkpoint_seconds.time():
+                yield
+        except BaseException:
+            self._checkpoint_failures.inc()
+            raise
+        self._checkpoint_last.set_to_current_time()

@@ -1,0 +1,71 @@
+"""The prompts of a run, and which of them each step asks for.
+
+What a step asks for depends on the run seed and the step alone, never on what happened before: a resumed run needs no
+cursor.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.errors import ConfigurationError
+from plaudit.policy.prompting import Template, prompt_ids
+from plaudit.rows import DataSettings, Row, read_rows
+from plaudit.trajectory import Message, Prompt, RolloutRequest
+
+
+def read_prompts(data: DataSettings, tokenizer: PreTrainedTokenizerBase, template: Template) -> list[Prompt]:
+    """One Prompt per row; `id` is the row's own or its place in the data."""
+    prompts = [_prompt(row, index, tokenizer, template) for index, row in enumerate(read_rows(data))]
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise ConfigurationError(f"{data.source}: two prompts have the id '{prompt.id}': ids must be unique")
+        seen.add(prompt.id)
+    return prompts
+
+
+class PromptStream:
+    """Visits every prompt once per pass, in an order of its own for each pass."""
+
+    def __init__(self, prompts: Sequence[Prompt], per_step: int, samples_per_prompt: int, seed: int) -> None:
+        self._prompts = prompts
+        self._per_step = per_step
+        self._samples = samples_per_prompt
+        self._seed = seed
+
+    def requests(self, step: int) -> list[RolloutRequest]:
+        """The requests of one step: `per_step` prompts, `samples_per_prompt` responses each."""
+        first = step * self._per_step
+        return [
+            RolloutRequest(self._prompts[index], visit, sample)
+            for visit, index in (self._at(place) for place in range(first, first + self._per_step))
+            for sample in range(self._samples)
+        ]
+
+    def _at(self, place: int) -> tuple[int, int]:
+        """The pass and the prompt's index at one place of the endless stream."""
+        visit, offset = divmod(place, len(self._prompts))
+        order = np.random.default_rng((self._seed, visit)).permutation(len(self._prompts))
+        return visit, int(order[offset])
+
+
+def _prompt(row: Row, index: int, tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompt:
+    identifier = str(row.get("id", index))
+    if isinstance(row.get("prompt"), list):
+        messages = row.messages("prompt")
+        return Prompt(identifier, _ids(row, tokenizer, messages, template), messages=messages)
+    text = row.text("prompt")
+    if not text:
+        raise row.error("prompt", "is empty")
+    return Prompt(identifier, _ids(row, tokenizer, text, template), text=text)
+
+
+def _ids(
+    row: Row, tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Message], template: Template
+) -> tuple[int, ...]:
+    try:
+        return tuple(prompt_ids(tokenizer, prompt, template))
+    except ConfigurationError as error:
+        raise row.error("prompt", str(error)) from None

@@ -1,0 +1,87 @@
+"""What a run writes down of itself in its folder: `config.yaml`, `run.json`, `metrics.jsonl`, and the trackers' files."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+
+from plaudit import settings as plaudit_settings
+from plaudit.errors import ConfigurationError
+from plaudit.trainer.loop import Metrics
+from plaudit.trainer.settings import TrainSettings
+
+MAY_CHANGE = ("steps", "reward", "rollout", "ranks", "ray_address", "http_address", "trackers", "checkpoints")
+"""Settings that a resumed run may have otherwise than before: where and how long it runs, not what it computes."""
+
+
+class RunRecord:
+    """The run folder. `resume_at` is the step that runs next: what an earlier process wrote past it is cut off."""
+
+    def __init__(self, settings: TrainSettings, resume_at: int) -> None:
+        self.folder = Path(settings.folder)
+        self._metrics = self.folder / "metrics.jsonl"
+        self._cut(resume_at)
+        (self.folder / "config.yaml").write_text(plaudit_settings.to_yaml(settings), encoding="utf-8")
+        self._accelerator = _start_trackers(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._accelerator.end_training()
+
+    def describe(self, **facts: Any) -> None:
+        """Writes `run.json`: what the run is, beyond its settings."""
+        (self.folder / "run.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+    def write(self, step: int, metrics: Metrics) -> None:
+        """Appends one line to `metrics.jsonl` and tells the trackers."""
+        line = json.dumps({"step": step, "time": time.time(), **metrics})
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        self._accelerator.log(metrics, step=step)
+
+    def _cut(self, resume_at: int) -> None:
+        """Drops the lines and samples of steps that will run again."""
+        if self._metrics.is_file():
+            lines = self._metrics.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if (step := _step_of(line)) is not None and step < resume_at]
+            self._metrics.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        for path in self.folder.glob("samples/step-*.jsonl"):
+            if int(path.stem.split("-")[1]) > resume_at:
+                path.unlink()
+
+
+def check_same_run(settings: TrainSettings) -> None:
+    """Raises when the folder holds a run with other settings: two runs never mix in one folder."""
+    path = Path(settings.folder) / "config.yaml"
+    if not path.is_file():
+        return
+    before = plaudit_settings.load(TrainSettings, path)
+    for name in settings.__dataclass_fields__:
+        if name not in MAY_CHANGE and getattr(before, name) != getattr(settings, name):
+            raise ConfigurationError(
+                f"{settings.folder} holds a run with another '{name}': give this run a folder of its own (folder=...), "
+                "or remove that one"
+            )
+
+
+def _step_of(line: str) -> int | None:
+    """The step of a line; None for one that a killed process left unfinished."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError):
+        return None
+
+
+def _start_trackers(settings: TrainSettings) -> Accelerator:
+    project = ProjectConfiguration(project_dir=settings.folder, logging_dir=settings.folder)
+    try:
+        accelerator = Accelerator(cpu=True, log_with=list(settings.trackers), project_config=project)
+        accelerator.init_trackers("tensorboard")
+    except (ValueError, ImportError) as error:
+        raise ConfigurationError(f"trackers {list(settings.trackers)}: {error}") from None
+    return accelerator

@@ -1,0 +1,66 @@
+"""`samples/step-N.jsonl`: the same held-out prompts, answered by the policy of step N, so that one can read the change."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plaudit.ppo.learner import Learner
+from plaudit.trainer.roles import RolloutPool, Scorer
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, TrainingBatch, Trajectory
+
+SLICE = 64  # responses evaluated at a time
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws held-out samples with the roles that the loop has."""
+
+    folder: Path
+    prompts: Sequence[Prompt]
+    per_prompt: int
+    sampling: Sampling
+    pool: RolloutPool
+    scorer: Scorer
+    learner: Learner
+    pad_token_id: int
+
+    def draw(self, step: int) -> list[dict[str, object]]:
+        """Answers every held-out prompt `per_prompt` times, scores the answers, and writes one line each.
+
+        The seeds of a response depend on its prompt alone, so what changes between two files is the policy.
+        """
+        requests = [RolloutRequest(prompt, 0, sample) for prompt in self.prompts for sample in range(self.per_prompt)]
+        trajectories = self.pool.generate(requests, self.sampling)
+        scored = self.scorer.score(trajectories)
+        kl = self._kl([one for one in scored if one is not None])
+        rows = [_row(trajectory, one, kl) for trajectory, one in zip(trajectories, scored, strict=True)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (self.folder / f"step-{step:05d}.jsonl").write_text(lines, encoding="utf-8")
+        return rows
+
+    def _kl(self, scored: list[ScoredTrajectory]) -> dict[str, float]:
+        """Request id -> KL from the reference, nats per response. In slices, so that many samples fit in memory."""
+        kl: dict[str, float] = {}
+        for first in range(0, len(scored), SLICE):
+            part = scored[first : first + SLICE]
+            batch = TrainingBatch.assemble(part, self.pad_token_id)
+            evaluation = self.learner.evaluate(batch)
+            values = (evaluation.logprobs - evaluation.reference_logprobs).sum(axis=1).tolist()
+            kl.update((one.trajectory.request.id, value) for one, value in zip(part, values, strict=True))
+        return kl
+
+
+def _row(trajectory: Trajectory, scored: ScoredTrajectory | None, kl: dict[str, float]) -> dict[str, object]:
+    prompt = trajectory.request.prompt
+    return {
+        "prompt_id": prompt.id,
+        "sample": trajectory.request.sample_index,
+        "prompt": prompt.text if prompt.text is not None else [turn._asdict() for turn in prompt.messages or ()],
+        "response": trajectory.response_text,
+        "score": scored.score if scored else None,
+        "kl": kl.get(trajectory.request.id),
+        "finish_reason": trajectory.finish_reason,
+        "weight_version": trajectory.weight_version,
+    }

@@ -1,0 +1,78 @@
+"""The settings of `plaudit train`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from plaudit.policy.loading import PolicySettings
+from plaudit.ppo.settings import PPOSettings
+from plaudit.rollout.settings import RolloutSettings
+from plaudit.rows import DataSettings
+from plaudit.settings import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PromptSettings:
+    """Where prompts come from and how the policy reads them."""
+
+    data: DataSettings  # rows with `prompt`: a string or a list of {role, content}
+    held_out: DataSettings | None = None  # never trained on: `samples/` are drawn from these
+    template: Literal["plain", "chat"] = "plain"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RewardServiceSettings:
+    """The reward server that is asked."""
+
+    address: str = "127.0.0.1:50051"
+    model: str = ""  # the server's default model where empty
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0  # for one batch, retries included
+    startup_timeout_s: Annotated[float, Field(ge=0)] = 120.0  # how long a server that isn't there yet is waited for
+    max_missing_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of a step's trajectories; past it the run stops
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SamplesSettings:
+    """The same held-out prompts, answered again every `every` steps."""
+
+    every: Annotated[int, Field(ge=1)] = 10
+    per_prompt: Annotated[int, Field(ge=1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CheckpointSettings:
+    """When checkpoints are written and how many are kept."""
+
+    every: Annotated[int, Field(ge=1)] = 50
+    keep: Annotated[int, Field(ge=1)] = 2
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainSettings:
+    """One PPO run."""
+
+    folder: str
+    steps: Annotated[int, Field(ge=1)]
+    policy: PolicySettings
+    prompts: PromptSettings
+    reward: RewardServiceSettings = RewardServiceSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    ppo: PPOSettings = PPOSettings()
+    samples: SamplesSettings = SamplesSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    batch_size: Annotated[int, Field(ge=1)] = 64  # responses per step
+    samples_per_prompt: Annotated[int, Field(ge=1)] = 1
+    max_new_tokens: Annotated[int, Field(ge=1)] = 48
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    ranks: Annotated[int, Field(ge=1)] = 1  # learner processes; 1 runs it inside the trainer
+    ray_address: str | None = None  # null starts Ray on this machine
+    http_address: str = "127.0.0.1:0"  # /metrics and /health
+    trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows: tensorboard, wandb, mlflow ...
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.samples_per_prompt:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of samples_per_prompt {self.samples_per_prompt}"
+            )
