@@ -1,4 +1,4 @@
-"""Dropout off: PPO compares log-probabilities of the same tokens over passes, and dropout would make each one differ."""
+"""Dropout off: PPO compares log-probabilities of the same tokens from several passes; dropout would set them apart."""
 
 from torch import nn
 from transformers import PreTrainedConfig
@@ -20,7 +20,7 @@ def _zero_config(config: PreTrainedConfig) -> None:
 
 
 def _zero(holder: object) -> None:
-    """nn.Dropout keeps `p`; attention layers and configs keep floats named dropout, attention_dropout, attn_pdrop, layerdrop."""
+    """nn.Dropout keeps `p`; attention layers and configs keep numbers: attention_dropout, attn_pdrop, layerdrop."""
     if isinstance(holder, nn.modules.dropout._DropoutNd):
         holder.p = 0.0
     for name, value in list(vars(holder).items()):

@@ -4,10 +4,10 @@
            8    length of the header in bytes, little-endian uint64
           16    header, UTF-8 JSON: [{"name", "dtype", "shape", "offset"}, ...]
            .    zeros up to the next multiple of 64
-           .    the tensors, C order, little-endian, each at its `offset` (a multiple of 64, counted from the buffer's start)
+           .    the tensors, C order, little-endian, each at its `offset` (from the buffer's start, a multiple of 64)
 
 One buffer travels through shared memory without a copy; uint8 carries every dtype, bfloat16 too. Reading one executes
-nothing: a malformed buffer ends in `MalformedWeights`.
+nothing: a malformed buffer ends in `MalformedWeightsError`.
 """
 
 import json
@@ -42,7 +42,7 @@ _PREFIX = len(MAGIC) + 8
 Buffer = npt.NDArray[np.uint8]
 
 
-class MalformedWeights(ValueError):
+class MalformedWeightsError(ValueError):
     """The bytes are not a flat weights buffer, or not one for this model."""
 
 
@@ -77,7 +77,7 @@ def pack(named_tensors: Mapping[str, Tensor]) -> Buffer:
 def unpack(buffer: Buffer) -> dict[str, Tensor]:
     """The tensors by name, as views of `buffer`: copy before writing, and keep the buffer unchanged while they live.
 
-    Raises MalformedWeights.
+    Raises MalformedWeightsError.
     """
     return {entry.name: _view(buffer, entry) for entry in _read_entries(buffer)}
 
@@ -85,15 +85,15 @@ def unpack(buffer: Buffer) -> dict[str, Tensor]:
 def load_into(model: nn.Module, buffer: Buffer) -> None:
     """Copies the buffer into the model's trainable parameters, cast to their dtype and device.
 
-    Raises MalformedWeights, before anything was copied, where names or shapes are not exactly the model's.
+    Raises MalformedWeightsError, before anything was copied, where names or shapes are not exactly the model's.
     """
     tensors, parameters = unpack(buffer), trainable(model)
     if tensors.keys() != parameters.keys():
         stray = sorted(tensors.keys() ^ parameters.keys())
-        raise MalformedWeights(f"weights and model differ in {len(stray)} names, such as '{stray[0]}'")
+        raise MalformedWeightsError(f"weights and model differ in {len(stray)} names, such as '{stray[0]}'")
     for name, parameter in parameters.items():
         if tensors[name].shape != parameter.shape:
-            raise MalformedWeights(
+            raise MalformedWeightsError(
                 f"'{name}' has shape {tuple(tensors[name].shape)}, the model {tuple(parameter.shape)}"
             )
     with torch.no_grad():
@@ -135,32 +135,32 @@ def _view(buffer: Buffer, entry: _Entry) -> Tensor:
 
 def _read_entries(buffer: Buffer) -> list[_Entry]:
     if buffer.dtype != np.uint8 or buffer.ndim != 1 or len(buffer) < _PREFIX or buffer[: len(MAGIC)].tobytes() != MAGIC:
-        raise MalformedWeights("not a flat weights buffer (its first bytes are not 'PLAUDITW')")
+        raise MalformedWeightsError("not a flat weights buffer (its first bytes are not 'PLAUDITW')")
     length = int.from_bytes(buffer[len(MAGIC) : _PREFIX].tobytes(), "little")
     if length > len(buffer) - _PREFIX:
-        raise MalformedWeights(f"header of {length} bytes in a buffer of {len(buffer)}: cut off on the way?")
+        raise MalformedWeightsError(f"header of {length} bytes in a buffer of {len(buffer)}: cut off on the way?")
     try:
         rows = json.loads(buffer[_PREFIX : _PREFIX + length].tobytes())
     except (ValueError, RecursionError):
-        raise MalformedWeights("the header is not JSON") from None
+        raise MalformedWeightsError("the header is not JSON") from None
     if not isinstance(rows, list):
-        raise MalformedWeights("the header is not a list of tensors")
+        raise MalformedWeightsError("the header is not a list of tensors")
     entries = [_read_entry(row, _PREFIX + length, len(buffer)) for row in rows]
     if len({entry.name for entry in entries}) != len(entries):
-        raise MalformedWeights("a tensor name occurs twice")
+        raise MalformedWeightsError("a tensor name occurs twice")
     return entries
 
 
 def _read_entry(row: Any, start: int, end: int) -> _Entry:
     """Checks one row of the header against where the tensors may lie: [start, end)."""
     if not isinstance(row, dict) or row.keys() != {"name", "dtype", "shape", "offset"}:
-        raise MalformedWeights("a row of the header is not {name, dtype, shape, offset}")
+        raise MalformedWeightsError("a row of the header is not {name, dtype, shape, offset}")
     name, dtype, shape, offset = row["name"], row["dtype"], row["shape"], row["offset"]
     if not isinstance(name, str) or not isinstance(dtype, str) or dtype not in DTYPES:
-        raise MalformedWeights(f"{str(name)[:80]!r} has an unknown dtype {str(dtype)[:80]!r}")
+        raise MalformedWeightsError(f"{str(name)[:80]!r} has an unknown dtype {str(dtype)[:80]!r}")
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in [offset, *shape]):
-        raise MalformedWeights(f"{name[:80]!r} has a shape or offset that is not a whole number")
+        raise MalformedWeightsError(f"{name[:80]!r} has a shape or offset that is not a whole number")
     entry = _Entry(name, dtype, tuple(shape), offset)
     if offset < start or offset % ALIGNMENT or offset + entry.bytes > end:
-        raise MalformedWeights(f"{name[:80]!r} lies outside the buffer: cut off on the way?")
+        raise MalformedWeightsError(f"{name[:80]!r} lies outside the buffer: cut off on the way?")
     return entry

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
-from plaudit.policy.loading import CausalLM
+from plaudit.policy.loading import CausalLM, context_length
 from plaudit.policy.sampling import draw, uniforms
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
 
@@ -52,13 +52,6 @@ def generate(
     ]
 
 
-def context_length(config: PreTrainedConfig) -> int | None:
-    """How many tokens, prompt and response, the model was made for; None where its config doesn't say."""
-    text = config.get_text_config()
-    sizes = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
-    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
-
-
 def check_context(config: PreTrainedConfig, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
     """Raises ConfigurationError where the longest prompt and its response don't fit the model's context."""
     context = context_length(config)
@@ -67,8 +60,8 @@ def check_context(config: PreTrainedConfig, prompts: Sequence[Prompt], max_new_t
         return
     if (needed := len(longest.token_ids) + max_new_tokens) > context:
         raise ConfigurationError(
-            f"prompt '{longest.id}' has {len(longest.token_ids)} tokens: with max_new_tokens = {max_new_tokens} that is "
-            f"{needed}, the model's context is {context}: shorten or drop the prompt, or lower max_new_tokens"
+            f"prompt '{longest.id}' has {len(longest.token_ids)} tokens, with max_new_tokens = {max_new_tokens} "
+            f"{needed} in all; the model's context is {context}: shorten or drop the prompt, or lower max_new_tokens"
         )
 
 

@@ -5,6 +5,7 @@ tokens, and one clear `ConfigurationError` where the model can't be had. Nothing
 """
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "CausalLM",
     "LoraSettings",
     "PolicySettings",
+    "context_length",
     "load_causal_lm",
     "load_config",
     "load_stop_token_ids",
@@ -63,14 +65,24 @@ def load_tokenizer(settings: PolicySettings) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def context_length(config: PreTrainedConfig) -> int | None:
+    """How many tokens, prompt and response, the model was made for; None where its config doesn't say."""
+    text = config.get_text_config()
+    sizes = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+
 def load_stop_token_ids(settings: PolicySettings, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """`special_tokens.stop_token_ids` of a model that isn't loaded: from its files alone."""
-    config = load_config(settings)
-    source = _base(settings) if is_adapter(settings.model) else settings
+    """The tokens that end a response, ascending: the tokenizer's eos, and those the generation config names.
+
+    Reads the model's small files, not its weights.
+    """
+    if is_adapter(settings.model):
+        return load_stop_token_ids(_base(settings), tokenizer)
     try:
-        named = GenerationConfig.from_pretrained(_location(source), revision=source.revision).eos_token_id
-    except OSError:  # a folder without generation_config.json: the config's own token counts, as transformers has it
-        named = getattr(config, "eos_token_id", None)
+        named = GenerationConfig.from_pretrained(_location(settings), revision=settings.revision or "main").eos_token_id
+    except OSError:  # no generation_config.json: the config's own token counts, as transformers has it
+        named = getattr(load_config(settings), "eos_token_id", None)
     return merge_stop_ids(named, tokenizer.eos_token_id)
 
 
@@ -84,8 +96,7 @@ def load_causal_lm(settings: PolicySettings, *, weights_dtype: torch.dtype = tor
     disable_dropout(model)
     strip_generation_config(model)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.eval()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[no-untyped-call]
     return model if settings.lora is None else _with_lora(model, settings.lora)
 
 
@@ -94,37 +105,53 @@ def _load_merged(settings: PolicySettings, dtype: torch.dtype) -> PreTrainedMode
     if is_adapter(settings.model):
         return _merge_adapter(_load_merged(_base(settings), dtype), settings.model)
     with explained(settings.model):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
             _location(settings), dtype=dtype, use_safetensors=True, output_loading_info=True, **_options(settings)
         )
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
         raise ConfigurationError(
-            f"model '{settings.model}' has no weights for '{missing[0]}' ({len(missing)} in all): is it a causal language model?"
+            f"model '{settings.model}' has no weights for {missing[0]} ({len(missing)} missing): not a causal language model?"
         )
-    loaded: PreTrainedModel = model
-    return loaded
+    _check_causal(model, settings.model)
+    return model
+
+
+@torch.no_grad()
+def _check_causal(model: PreTrainedModel, name: str) -> None:
+    """Encoders load as causal language models too, and read the future: what comes later must not change a logit."""
+    mask = torch.ones(1, 2, dtype=torch.int64)
+    one, other = (model(input_ids=torch.tensor([[0, last]]), attention_mask=mask).logits[0, 0] for last in (0, 1))
+    if not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
+        raise ConfigurationError(
+            f"model '{name}' ({model.config.model_type}) is an encoder: give a causal language model"
+        )
 
 
 def _merge_adapter(base: PreTrainedModel, folder: str) -> PreTrainedModel:
-    path = Path(folder).expanduser()
-    if not (path / "adapter_model.safetensors").is_file():
+    folder = str(Path(folder).expanduser())
+    if not (Path(folder) / "adapter_model.safetensors").is_file():
         raise ConfigurationError(
             f"adapter folder '{folder}' has no adapter_model.safetensors: save it with safetensors"
         )
     with explained(folder):
-        if PeftConfig.from_pretrained(path).is_prompt_learning:
+        if PeftConfig.from_pretrained(folder).is_prompt_learning:
             raise ConfigurationError(f"adapter '{folder}' is a learnt prompt, which can't be merged: use LoRA")
-        merged: PreTrainedModel = PeftModel.from_pretrained(base, path).merge_and_unload()
+        merged: PreTrainedModel = PeftModel.from_pretrained(base, folder).merge_and_unload()
     return merged
 
 
 def _with_lora(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
     """Adapters with the same initial values in every process, whatever its random state."""
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM"
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a float is fine
+        target_modules=lora.target_modules,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of peft about settings that it corrects by itself
         torch.manual_seed(lora.seed)
         try:
             adapted: PeftModel = get_peft_model(model, config)
@@ -138,7 +165,7 @@ def _with_lora(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
 def _base(settings: PolicySettings) -> PolicySettings:
     """The settings of the model that an adapter folder belongs to."""
     with explained(settings.model):
-        name = PeftConfig.from_pretrained(_folder(settings)).base_model_name_or_path
+        name = PeftConfig.from_pretrained(_location(settings)).base_model_name_or_path
     if not name:
         raise ConfigurationError(
             f"adapter folder '{settings.model}' doesn't name its base: set base_model_name_or_path there"

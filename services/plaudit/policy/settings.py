@@ -10,7 +10,7 @@ from plaudit.settings import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LoraSettings:
-    """Low-rank adapters (Hu et al. 2021): the base stays frozen, in W x + (alpha / rank) B A x only A and B are trained."""
+    """Low-rank adapters (Hu et al. 2021): of W x + (alpha / rank) B A x only A and B are trained."""
 
     rank: Annotated[int, Field(ge=1)] = 8
     alpha: Annotated[float, Field(gt=0)] = 16.0

@@ -4,6 +4,8 @@ Of a model's generation defaults (`generation_config.json`) only these count: to
 change the distribution that is sampled from, and PPO's ratios would be wrong.
 """
 
+from collections.abc import Sequence
+
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _KNOWN_PADS = (
@@ -24,23 +26,18 @@ def choose_pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
     vocabulary = tokenizer.get_vocab()
     known = [token for token in _KNOWN_PADS if token in vocabulary and token != tokenizer.eos_token]
     candidates = [*known, tokenizer.unk_token, tokenizer.eos_token, *vocabulary]
-    return next(token for token in candidates if token is not None)
+    return next(str(token) for token in candidates if token is not None)
 
 
 def strip_generation_config(model: PreTrainedModel) -> None:
     """Keeps the special tokens alone."""
-    given = model.generation_config or GenerationConfig()
-    model.generation_config = GenerationConfig(
+    given = model.generation_config or GenerationConfig()  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=given.bos_token_id, eos_token_id=given.eos_token_id, pad_token_id=given.pad_token_id
     )
 
 
-def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end a response, ascending: the tokenizer's eos, and those the model's generation config names."""
-    return merge_stop_ids(getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id)
-
-
-def merge_stop_ids(*ids: int | list[int] | None) -> tuple[int, ...]:
+def merge_stop_ids(*ids: int | Sequence[int] | None) -> tuple[int, ...]:
     """The distinct ids of single ones, lists and nothings."""
     found: set[int] = set()
     for some in ids:
