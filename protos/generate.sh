@@ -13,7 +13,7 @@ compile() { # shellcheck disable=SC2086  # one word per file
 
 case "${1:-generate}" in
 generate)
-    compile --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=.
+    compile --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:.
     ;;
 lint)
     folder=$(mktemp -d)

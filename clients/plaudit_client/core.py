@@ -1,0 +1,141 @@
+"""What a call does, without doing it: generators that yield commands and are sent the outcomes.
+
+    flow = core.score(items, timeout)         yields  Call, Wait, Together
+    RewardClient, AsyncRewardClient           do them, blocking or awaiting, and send back the outcome
+
+So chunking, retries, deadlines and the cache of the model's limits are written once, and the two clients are drivers.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from plaudit_client.chunking import Chunk, plan
+from plaudit_client.errors import DeadlineExceeded, InvalidRequest, ModelNotFound, RewardError, ServerUnavailable
+from plaudit_client.retry import RetryBudget, RetryPolicy
+from plaudit_client.serde import model_from_pb, results_from_pb
+from plaudit_client.types import ModelInfo, Score, ScoreFailure, ScoreItem
+from plaudit_protos.reward.v1 import reward_pb2 as pb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Outcome: the reply, or a RewardError thrown into the flow."""
+
+    method: Literal["Score", "GetModel"]
+    request: pb.ScoreRequest | pb.GetModelRequest
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Outcome: None, after `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Outcome: the flows' results, in order; the first error ends them all."""
+
+    flows: list["Flow[Any]"]
+
+
+Flow = Generator[Call | Wait | Together, Any, T]
+
+
+class Core:
+    """One client's state: the model it asks for, its retry budget, and what it knows of the model."""
+
+    def __init__(
+        self, model: str, timeout: float, retry: RetryPolicy, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._model, self._timeout, self._retry, self._clock = model, timeout, retry, clock
+        self._known: ModelInfo | None = None
+        self.budget = RetryBudget(clock=clock)
+
+    def score(self, items: Sequence[ScoreItem], timeout: float | None) -> Flow[list[Score | ScoreFailure]]:
+        """Splits by the model's limits, sends the chunks side by side, and puts the results back in order."""
+        if not items:
+            return []
+        deadline = self._deadline(timeout)
+        model = self._known or (yield from self._get_model(deadline))
+        planned = plan(items, model.limits, self._model)
+        results: dict[int, Score | ScoreFailure] = dict(planned.failures)
+        try:
+            answers = yield Together([self._score_chunk(chunk, deadline) for chunk in planned.chunks])
+        except (InvalidRequest, ModelNotFound):
+            self._known = None  # another model may have come up behind the address
+            raise
+        for chunk, answer in zip(planned.chunks, answers, strict=True):
+            results.update(zip(chunk.positions, answer, strict=True))
+        return [results[position] for position in range(len(items))]
+
+    def get_model(self, timeout: float | None) -> Flow[ModelInfo]:
+        """Asks anew, and remembers the limits for `score`."""
+        return (yield from self._get_model(self._deadline(timeout)))
+
+    def wait_until_ready(self, timeout: float) -> Flow[ModelInfo]:
+        """Asks until the model is there. Takes nothing out of the retry budget."""
+        deadline, attempt = self._deadline(timeout), 0
+        while True:
+            attempt += 1
+            try:
+                return self._remember((yield self._call("GetModel", pb.GetModelRequest(name=self._model), deadline)))
+            except (ServerUnavailable, DeadlineExceeded) as error:
+                delay = min(1.0, self._retry.delay(attempt, None))
+                if self._clock() + delay >= deadline:
+                    raise ServerUnavailable(f"not ready after {timeout:g} s: {error}", reason=error.reason) from None
+            yield Wait(delay)
+
+    def _score_chunk(self, chunk: Chunk, deadline: float) -> Flow[list[Score | ScoreFailure]]:
+        reply = yield from self._persist("Score", chunk.request, deadline)
+        return results_from_pb(reply, expected=len(chunk.positions))
+
+    def _get_model(self, deadline: float) -> Flow[ModelInfo]:
+        return self._remember((yield from self._persist("GetModel", pb.GetModelRequest(name=self._model), deadline)))
+
+    def _remember(self, reply: pb.GetModelResponse) -> ModelInfo:
+        self._known = model_from_pb(reply.model)
+        return self._known
+
+    def _persist(
+        self, method: Literal["Score", "GetModel"], request: pb.ScoreRequest | pb.GetModelRequest, deadline: float
+    ) -> Flow[Any]:
+        """One call and its retries, as far as policy, budget and deadline go."""
+        self.budget.pay_in()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return (yield self._call(method, request, deadline))
+            except ServerUnavailable as error:
+                delay = self._retry.delay(attempt, error.retry_after)
+                in_time = self._clock() + delay < deadline
+                if attempt >= self._retry.max_attempts or not in_time or not self.budget.take():
+                    raise
+            yield Wait(delay)
+
+    def _call(
+        self, method: Literal["Score", "GetModel"], request: pb.ScoreRequest | pb.GetModelRequest, deadline: float
+    ) -> Call:
+        left = deadline - self._clock()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline passed before the call was made")
+        return Call(method, request, left)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._clock() + (self._timeout if timeout is None else timeout)
+
+
+def start(flow: Flow[T]) -> Call | Wait | Together:
+    """The first command of `flow`."""
+    return next(flow)
+
+
+def resume(flow: Flow[T], outcome: object) -> Call | Wait | Together:
+    """The next command after `outcome`; raises StopIteration with the result at the end."""
+    return flow.throw(outcome) if isinstance(outcome, RewardError) else flow.send(outcome)

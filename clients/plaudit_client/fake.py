@@ -1,0 +1,139 @@
+"""A reward server for tests: real gRPC on loopback, scored by a callable.
+
+    with FakeRewardServer(lambda item: len(item.input.response) / 100) as server:
+        assert RewardClient(server.address).score(items)
+
+The callable may return a ScoreFailure for an item that shall fail. `unavailable` makes the next calls fail as those
+of a server in trouble do.
+"""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import NoReturn, Self
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc import code_pb2, status_pb2
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc_status import rpc_status
+
+from plaudit_client import serde, types
+from plaudit_client.errors import InvalidRequest
+from plaudit_client.status import DOMAIN
+from plaudit_client.types import ModelInfo, ModelLimits, Provenance, ScoreFailure, ScoreItem
+from plaudit_protos.reward.v1 import reward_pb2 as pb
+from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceServicer, add_RewardServiceServicer_to_server
+
+NAME = "models/fake/versions/1"
+MODEL = ModelInfo(NAME, "fake", Provenance(NAME, "1", "", "", "", "float64"), ModelLimits())
+
+
+def _watch(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+    """Health as clients watch it, by hand: grpcio-health-checking is no dependency of the client."""
+    over = threading.Event()
+    context.add_callback(over.set)
+    yield b"\x08\x01"  # HealthCheckResponse(status=SERVING)
+    over.wait()
+
+
+HEALTH = grpc.method_handlers_generic_handler(
+    "grpc.health.v1.Health", {"Watch": grpc.unary_stream_rpc_method_handler(_watch)}
+)
+
+
+class FakeRewardServer(RewardServiceServicer):
+    """Listens from the start; leave the `with` block, or `close`, to end it."""
+
+    def __init__(
+        self, score: Callable[[ScoreItem], float | ScoreFailure], *, model: ModelInfo = MODEL, port: int = 0
+    ) -> None:
+        """`score` runs in the server's threads, one item after the other; port 0 takes a free one."""
+        self._score, self._model = score, model
+        self._lock = threading.Lock()
+        self._unavailable, self._reason = 0, ""
+        self._retry_after: float | None = None
+        self.requests: list[tuple[ScoreItem, ...]] = []
+        """The items of every scoring request that got through, in the order of arrival."""
+        self.refused = 0
+        """Calls turned away as unavailable."""
+        self._server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
+        add_RewardServiceServicer_to_server(self, self._server)
+        self._server.add_generic_rpc_handlers((HEALTH,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
+        self._server.start()
+
+    def unavailable(self, calls: int, *, reason: str = "QUEUE_FULL", retry_after: float | None = None) -> None:
+        """Turns the next `calls` calls away, with RetryInfo when `retry_after` (seconds) is given."""
+        with self._lock:
+            self._unavailable, self._reason, self._retry_after = calls, reason, retry_after
+
+    def close(self) -> None:
+        """Ends at once; calls under way fail."""
+        self._server.stop(grace=None).wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:  # noqa: N802
+        """Called by gRPC."""
+        self._admit(request.model, context)
+        limits = self._model.limits
+        if len(request.items) > limits.max_items or request.ByteSize() > limits.max_request_bytes:
+            _abort(context, code_pb2.INVALID_ARGUMENT, "BATCH_TOO_LARGE", f"the model takes {limits}")
+        try:
+            items = tuple(map(serde.item_from_pb, request.items))
+        except InvalidRequest as error:
+            _abort(context, code_pb2.INVALID_ARGUMENT, error.reason, str(error))
+        with self._lock:
+            self.requests.append(items)
+        results = [serde.result_to_pb(self._result(item), item.item_id) for item in items]
+        return pb.ScoreResponse(results=results, model=serde.provenance_to_pb(self._model.provenance))
+
+    def GetModel(self, request: pb.GetModelRequest, context: grpc.ServicerContext) -> pb.GetModelResponse:  # noqa: N802
+        """Called by gRPC."""
+        self._admit(request.name, context)
+        return pb.GetModelResponse(model=serde.model_to_pb(self._model))
+
+    def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:  # noqa: N802
+        """Called by gRPC."""
+        self._admit("", context)
+        return pb.ListModelsResponse(models=[serde.model_to_pb(self._model)])
+
+    def _result(self, item: ScoreItem) -> types.Score | ScoreFailure:
+        value = self._score(item)
+        if isinstance(value, ScoreFailure):
+            return dataclasses.replace(value, item_id=item.item_id)
+        return types.Score(value, value, 0, False, 0, item_id=item.item_id, model=self._model.provenance)
+
+    def _admit(self, model: str, context: grpc.ServicerContext) -> None:
+        with self._lock:
+            turned_away = self._unavailable > 0
+            self._unavailable -= turned_away
+            self.refused += turned_away
+        if turned_away:
+            _abort(context, code_pb2.UNAVAILABLE, self._reason, "told to be unavailable", self._retry_after)
+        if model not in ("", self._model.name, self._model.name.partition("/versions/")[0]):
+            _abort(context, code_pb2.NOT_FOUND, "MODEL_NOT_FOUND", f"no model {model!r}: there is {self._model.name}")
+
+
+def _abort(
+    context: grpc.ServicerContext, code: int, reason: str, message: str, retry_after: float | None = None
+) -> NoReturn:
+    details: list[ErrorInfo | RetryInfo] = [ErrorInfo(reason=reason, domain=DOMAIN)]
+    if retry_after is not None:
+        retry = RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(retry_after * 1e9))
+        details.append(retry)
+    packed = [Any() for _ in details]
+    for box, detail in zip(packed, details, strict=True):
+        box.Pack(detail)
+    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed)))
+    raise AssertionError("abort_with_status raises")

@@ -1,0 +1,88 @@
+"""When to try again. The one layer that retries: gRPC's own policy is off, and nothing above calls twice.
+
+Only UNAVAILABLE is retried, which a server says when it did no work. The server's RetryInfo is obeyed, otherwise the
+wait grows exponentially; both get jitter, so that callers who failed together do not come back together. The budget
+keeps a fleet of clients from doubling the load of a server in trouble: retries are at most 10 % of the calls.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Waits in seconds. The caller's deadline bounds them all."""
+
+    max_attempts: int = 8
+    first_delay: float = 0.1
+    max_delay: float = 5.0
+    jitter: float = 0.25
+    """Up to this share is added to a wait."""
+
+    def delay(self, attempt: int, retry_after: float | None) -> float:
+        """How long to wait after `attempt` (1, 2, ...) failed; never shorter than the server asked for."""
+        wait = min(self.max_delay, self.first_delay * 2 ** (attempt - 1)) if retry_after is None else retry_after
+        return wait * (1 + self.jitter * random.random())
+
+
+@dataclass(frozen=True, slots=True)
+class RetryCounts:
+    """What the client did so far."""
+
+    calls: int = 0
+    retries: int = 0
+    refused: int = 0
+    """Retries that the budget did not allow."""
+
+
+class RetryBudget:
+    """A token bucket, shared by all calls of a client: each call pays in `ratio`, each retry takes out 1.
+
+    It starts full, so that a few retries can go before many calls were made, and trickles `per_second`: to a caller
+    who asks once a minute a share of the calls would mean no retries at all.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.1,
+        capacity: float = 10.0,
+        per_second: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ratio, self._capacity, self._per_second, self._clock = ratio, capacity, per_second, clock
+        self._tokens, self._updated = capacity, clock()
+        self._counts = RetryCounts()
+        self._lock = threading.Lock()
+
+    def pay_in(self) -> None:
+        """For a call's first attempt."""
+        with self._lock:
+            self._refill(self._ratio)
+            self._count(calls=1)
+
+    def take(self) -> bool:
+        """True when one more retry may go."""
+        with self._lock:
+            self._refill(0.0)
+            allowed = self._tokens >= 1
+            self._tokens -= allowed
+            self._count(retries=int(allowed), refused=int(not allowed))
+            return allowed
+
+    @property
+    def counts(self) -> RetryCounts:
+        """So far."""
+        with self._lock:
+            return self._counts
+
+    def _refill(self, extra: float) -> None:
+        now = self._clock()
+        self._tokens = min(self._capacity, self._tokens + extra + (now - self._updated) * self._per_second)
+        self._updated = now
+
+    def _count(self, calls: int = 0, retries: int = 0, refused: int = 0) -> None:
+        old = self._counts
+        self._counts = RetryCounts(old.calls + calls, old.retries + retries, old.refused + refused)
