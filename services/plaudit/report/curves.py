@@ -1,0 +1,126 @@
+"""Which curves the page shows, and from which metrics."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plaudit.report.charts import Chart, Series, chart, stacked
+from plaudit.report.estimates import Estimate, HeldOut
+from plaudit.report.run_folder import Run, finite
+
+PHASES = {
+    "generate": "Generate",
+    "score": "Score",
+    "evaluate": "Evaluate",
+    "update": "Update",
+    "sync": "Sync weights",
+    "other": "Other",
+}
+"""Of one training step, in their order; "other" is what `seconds_step` has beyond them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One small chart."""
+
+    title: str
+    unit: str
+    curve: tuple[str, str, str]  # metric, label, tone
+    note: str = ""
+
+
+SMALL = (
+    Plan("Score spread", "standard deviation in a step", ("score_std", "spread", "blue")),
+    Plan("KL coefficient", "weight of the penalty", ("kl_coef", "coefficient", "plum")),
+    Plan("Entropy", "nats per token", ("entropy", "entropy", "teal")),
+    Plan("Clip fraction", "share of tokens", ("clip_fraction", "clipped", "rust")),
+    Plan("Policy loss", "clipped objective, negated", ("policy_loss", "loss", "slate")),
+    Plan("Value loss", "squared error", ("value_loss", "loss", "slate")),
+    Plan("Explained variance", "share, of the returns", ("explained_variance", "explained", "slate")),
+    Plan("Response length", "tokens, mean", ("response_tokens_mean", "length", "teal")),
+    Plan("Truncated responses", "share cut at the token limit", ("truncated_ratio", "truncated", "rust")),
+    Plan("Gradient norm", "before clipping", ("grad_norm", "norm", "slate")),
+    Plan("Sampler KL", "nats per token, workers against learner", ("sampler_kl", "KL", "plum")),
+)
+MISSING_REWARDS = Plan("Missing rewards", "responses per step, dropped", ("missing_rewards", "missing", "rust"))
+
+
+def span(run: Run) -> tuple[float, float] | None:
+    """First and last step of the whole run: the horizontal axis of every chart."""
+    steps = [*(row["step"] for row in run.steps), *run.samples]
+    return (min(steps), max(steps)) if steps else None
+
+
+def score(run: Run) -> Chart:
+    """Scores of the responses that were trained on."""
+    curves = [
+        _series(run, "score_mean", "score", "blue"),
+        _series(run, "reward_mean", "score less KL penalty", "grey"),
+    ]
+    note = "responses the policy learns from"
+    return chart("Score while training", "mean per step", curves, note, span=span(run))
+
+
+def gain(run: Run, rows: Sequence[HeldOut]) -> Chart:
+    """Proxy beside gold on the same held-out prompts, as paired gains with standard-error bands."""
+    curves = [
+        _estimates("reward model (proxy)", "blue", rows, [row.score_gain for row in rows]),
+        _estimates("gold", "gold", rows, [row.gold_gain for row in rows]),
+    ]
+    known = [one for one in curves if any(map(math.isfinite, one.values))] if len(rows) > 1 else []
+    title = "Gain on held-out prompts" if len(known) < 2 else "Gold beside proxy on held-out prompts"
+    note = "same prompts, paired; band: ±1 standard error" if known else "prompts were sampled at fewer than two steps"
+    return chart(title, "since the first sample", known, note, zero=True, span=span(run))
+
+
+def kl(run: Run, rows: Sequence[HeldOut]) -> Chart:
+    """KL from the reference with the bound that the run states."""
+    bound = finite(run.summary.get("kl_bound"))
+    curves = [
+        _series(run, "kl", "training", "plum"),
+        _estimates("held-out", "slate", rows, [row.kl for row in rows]),
+        _series(run, "kl_target", "target", "grey"),
+    ]
+    references = [] if bound is None else [(bound, "bound")]
+    return chart("KL from the reference", "nats per response", curves, "", references, zero=True, span=span(run))
+
+
+def small(run: Run) -> list[Chart]:
+    """The optimiser's curves; missing rewards only where there are some."""
+    plans = [*SMALL, MISSING_REWARDS] if any(row.get("missing_rewards", 0) > 0 for row in run.steps) else SMALL
+    return [
+        chart(plan.title, plan.unit, [_series(run, *plan.curve)], plan.note, zero=True, span=span(run))
+        for plan in plans
+    ]
+
+
+def phases(run: Run) -> Chart:
+    """Seconds per step, stacked by phase."""
+    steps = [row["step"] for row in run.steps]
+    layers = [
+        Series(title, f"phase-{name}", steps, [phase_seconds(row, name) for row in run.steps])
+        for name, title in PHASES.items()
+    ]
+    shown = [layer for layer in layers if any(layer.values)] if len(steps) > 1 else []
+    return stacked("Seconds per step", "stacked by phase", shown, span=(steps[0], steps[-1]) if shown else None)
+
+
+def phase_seconds(row: dict[str, float], name: str) -> float:
+    """Seconds that one step spent in a phase; 0 where unknown."""
+    if name != "other":
+        return finite(row.get(f"seconds_{name}")) or 0.0
+    known = sum(phase_seconds(row, phase) for phase in PHASES if phase != "other")
+    return max(0.0, (finite(row.get("seconds_step")) or known) - known)
+
+
+def _series(run: Run, metric: str, label: str, tone: str) -> Series:
+    values = [row.get(metric, math.nan) for row in run.steps]
+    return Series(label, tone, [row["step"] for row in run.steps], values)
+
+
+def _estimates(label: str, tone: str, rows: Sequence[HeldOut], estimates: Sequence[Estimate | None]) -> Series:
+    values = [math.nan if one is None else one.value for one in estimates]
+    errors = [0.0 if one is None else one.standard_error or 0.0 for one in estimates]
+    low = [value - error for value, error in zip(values, errors, strict=True)]
+    high = [value + error for value, error in zip(values, errors, strict=True)]
+    return Series(label, tone, [row.step for row in rows], values, low, high)

@@ -1,0 +1,74 @@
+"""`plaudit report RUN_FOLDER [title=... prompts=...]`: one page that a run leaves behind.
+
+    run folder -> run_folder (read) -> estimates, curves (what it says) -> templates (how it looks) -> report.html
+
+The page is one file without a script: styles and charts are inside it, a policy in its head forbids it to load or run
+anything, and every text of a model or a data set is escaped.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from plaudit.errors import ConfigurationError
+from plaudit.report import charts, formatting, run_folder
+from plaudit.report.contents import contents
+from plaudit.settings import STRICT, parse
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReportSettings:
+    """What can be chosen about a page."""
+
+    title: str = ""  # the folder's name where empty
+    prompts: Annotated[int, Field(ge=0)] = 24  # held-out prompts whose responses are shown
+
+
+DEFAULTS = ReportSettings()
+
+
+def run(path: str, overrides: list[str]) -> int:
+    """Writes the page and says where it is."""
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigurationError(f"override '{override}' is not of the form key=value, such as prompts=50")
+    settings = parse(ReportSettings, dict(one.split("=", 1) for one in overrides), source="plaudit report")
+    print(write(Path(path), settings))
+    return 0
+
+
+def write(folder: Path, settings: ReportSettings = DEFAULTS) -> Path:
+    """Writes `folder`/report.html, replacing an older one, and returns its path.
+
+    Raises ConfigurationError when `folder` is no run folder.
+    """
+    page = render(run_folder.read(folder), settings)
+    target = folder / "report.html"
+    fresh = folder / "report.html.new"
+    fresh.write_text(page, encoding="utf-8")
+    fresh.replace(target)
+    return target
+
+
+def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: formatting.text(value) if type(value) is str else value,
+    )
+    for name in ("number", "fixed", "signed", "duration", "memory", "percent", "with_error", "error", "decimals"):
+        environment.filters[name] = getattr(formatting, name)
+    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template("page.html").render(
+        page=contents(run, settings.title, settings.prompts), style=style, geometry=charts
+    )
