@@ -13,7 +13,19 @@ reward server for tests.
 
 from plaudit_client import errors
 from plaudit_client.client import AsyncRewardClient, RewardClient
-from plaudit_client.errors import RewardError
+from plaudit_client.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    QuotaExceeded,
+    RequestTooLarge,
+    RewardError,
+    ServerFault,
+    ServerUnavailable,
+    Unauthenticated,
+)
 from plaudit_client.retry import RetryCounts, RetryPolicy
 from plaudit_client.types import (
     Conversation,
@@ -32,12 +44,19 @@ from plaudit_client.types import (
 
 __all__ = [
     "AsyncRewardClient",
+    "ClientClosed",
     "Conversation",
+    "DeadlineExceeded",
     "FinishReason",
+    "InvalidRequest",
     "Message",
     "ModelInfo",
     "ModelLimits",
+    "ModelNotFound",
+    "Overloaded",
     "Provenance",
+    "QuotaExceeded",
+    "RequestTooLarge",
     "RetryCounts",
     "RetryPolicy",
     "RewardClient",
@@ -45,8 +64,11 @@ __all__ = [
     "Score",
     "ScoreFailure",
     "ScoreItem",
+    "ServerFault",
+    "ServerUnavailable",
     "TextPair",
     "TokenPair",
     "Truncation",
+    "Unauthenticated",
     "errors",
 ]

@@ -100,7 +100,7 @@ class ScoreFailure:
     reason: str
     """The server's reason, as listed in the .proto: "INPUT_TOO_LONG", "NONFINITE_SCORE", ..."""
     message: str
-    code: str
+    code: str = "UNKNOWN"
     """Name of the google.rpc.Code, e.g. "INVALID_ARGUMENT"."""
 
 
