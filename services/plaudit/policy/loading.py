@@ -96,7 +96,7 @@ def load_causal_lm(settings: PolicySettings, *, weights_dtype: torch.dtype = tor
     disable_dropout(model)
     strip_generation_config(model)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[no-untyped-call]
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model if settings.lora is None else _with_lora(model, settings.lora)
 
 
@@ -111,7 +111,7 @@ def _load_merged(settings: PolicySettings, dtype: torch.dtype) -> PreTrainedMode
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise ConfigurationError(
-            f"model '{settings.model}' has no weights for {missing[0]} ({len(missing)} missing): not a causal language model?"
+            f"model '{settings.model}' lacks {missing[0]} ({len(missing)} missing): no causal language model?"
         )
     _check_causal(model, settings.model)
     return model

@@ -31,8 +31,8 @@ def choose_pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def strip_generation_config(model: PreTrainedModel) -> None:
     """Keeps the special tokens alone."""
-    given = model.generation_config or GenerationConfig()  # type: ignore[no-untyped-call]
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+    given = model.generation_config or GenerationConfig()
+    model.generation_config = GenerationConfig(
         bos_token_id=given.bos_token_id, eos_token_id=given.eos_token_id, pad_token_id=given.pad_token_id
     )
 
