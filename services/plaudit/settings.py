@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses beside their owners, read from one YAML file plus `key=value` overrides.
 
-Every program declares its settings as `@settings` dataclasses and calls `load`. A key that does not exist, a value of the
-wrong type or out of range ends in one `ConfigurationError` that names the key, the value and the remedy.
+A key that does not exist, a value of the wrong type or out of range ends in one `ConfigurationError` that names the
+key, the value and the remedy.
 """
 
 import dataclasses
@@ -45,7 +45,9 @@ def to_yaml(value: Any) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigurationError(f"no settings file {path}: give the path of a YAML file (examples/ has one per program)")
+        raise ConfigurationError(
+            f"no settings file {path}: give the path of a YAML file (examples/ has one per program)"
+        )
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -94,7 +96,9 @@ def _suggestion(kind: type, location: tuple[Any, ...]) -> str:
 
 def _field_names(kind: type, parents: list[Any]) -> list[str]:
     for parent in parents:
-        field = {f.name: f for f in dataclasses.fields(kind)}.get(str(parent)) if dataclasses.is_dataclass(kind) else None
+        field = (
+            {f.name: f for f in dataclasses.fields(kind)}.get(str(parent)) if dataclasses.is_dataclass(kind) else None
+        )
         if field is None or not isinstance(field.type, type):
             return []
         kind = field.type

@@ -1,4 +1,4 @@
-"""The trainer's Prometheus metrics: the names of `metrics.jsonl` with the prefix `plaudit_ppo_`, and how the run fares."""
+"""The trainer's Prometheus metrics: those of `metrics.jsonl` as `plaudit_ppo_*`, and how the run fares."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a run writes down of itself in its folder: `config.yaml`, `run.json`, `metrics.jsonl`, and the trackers' files."""
+"""What a run writes down of itself: `config.yaml`, `run.json`, `metrics.jsonl`, and the trackers' files."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""`samples/step-N.jsonl`: the same held-out prompts, answered by the policy of step N, so that one can read the change."""
+"""`samples/step-N.jsonl`: the same held-out prompts, answered by the policy of step N: so one can read the change."""
 
 import json
 from collections.abc import Sequence

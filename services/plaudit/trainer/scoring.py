@@ -45,7 +45,7 @@ class RemoteScorer:
             return self._client.get_model()
         except ModelNotFound:
             raise ConfigurationError(
-                f"reward server {self._settings.address} has no model '{self._settings.model}': see its list in `models`"
+                f"reward server {self._settings.address} has no model '{self._settings.model}': see `models` there"
             ) from None
         except ServerUnavailable:
             raise DependencyUnreachable(
@@ -73,13 +73,25 @@ class RemoteScorer:
         self._client.close()
 
     def _results(self, trajectories: Sequence[Trajectory]) -> Sequence[Score | ScoreFailure]:
+        """The service's answers. A server that went away is waited for, and asked once more when it is back."""
         items = [_item(trajectory) for trajectory in trajectories]
         try:
             return self._client.score(items)
-        except InvalidRequest as error:
-            raise ConfigurationError(f"reward server {self._settings.address} refuses the request: {error}") from None
+        except ServerUnavailable:
+            self.wait_until_ready()
         except RewardError as error:
-            return [ScoreFailure(item.item_id, error.reason, str(error)) for item in items]
+            return self._refused(items, error)
+        try:
+            return self._client.score(items)
+        except RewardError as error:
+            return self._refused(items, error)
+
+    def _refused(self, items: Sequence[ScoreItem], error: RewardError) -> list[ScoreFailure]:
+        """A call without an answer: no item has a score. A request that no server takes is a mistake of ours."""
+        if isinstance(error, InvalidRequest):
+            raise ConfigurationError(f"reward server {self._settings.address} refuses the request: {error}") from None
+        reason = error.reason or type(error).__name__
+        return [ScoreFailure(item.item_id, reason, str(error), code="") for item in items]
 
     def _scored(self, trajectory: Trajectory, result: Score | ScoreFailure) -> ScoredTrajectory | None:
         if isinstance(result, ScoreFailure):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from plaudit.policy.loading import PolicySettings
+from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.settings import PPOSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings

@@ -1,0 +1,81 @@
+"""Rewards over the wire: a real server on loopback, and what happens where a score is missing."""
+
+import numpy as np
+import pytest
+
+from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
+from plaudit.trainer.scoring import RemoteScorer
+from plaudit.trainer.settings import RewardServiceSettings
+from plaudit.trajectory import Message, Prompt, RolloutRequest, Trajectory
+from plaudit_client import Conversation, ScoreFailure, ScoreItem, TextPair
+from plaudit_client.fake import FakeRewardServer
+
+
+def trajectory(response: str, prompt: Prompt | None = None, finish: str = "stop") -> Trajectory:
+    request = RolloutRequest(prompt or Prompt(response, (1,), text="question"))
+    return Trajectory(request, (5,), response, np.zeros(1, np.float32), finish, 0)  # type: ignore[arg-type]
+
+
+def length(item: ScoreItem) -> float:
+    assert isinstance(item.input, TextPair)
+    return float(len(item.input.response))
+
+
+def scorer(server: FakeRewardServer, **settings: float) -> RemoteScorer:
+    return RemoteScorer(RewardServiceSettings(address=server.address, timeout_s=5.0, **settings))
+
+
+def test_scores_come_back_in_order_with_their_model() -> None:
+    with FakeRewardServer(length) as server:
+        scored = scorer(server).score([trajectory("a"), trajectory(""), trajectory("abc")])
+    assert [one.score for one in scored if one] == [1.0, 0.0, 3.0]
+    assert {one.reward_model for one in scored if one} == {"models/fake/versions/1"}
+
+
+def test_the_server_sees_text_conversation_and_finish_reason() -> None:
+    chat = Prompt("c", (1,), messages=(Message("system", "s"), Message("user", "u")))
+    with FakeRewardServer(lambda item: 1.0) as server:
+        scorer(server).score([trajectory("yes", finish="length"), trajectory("no", chat)])
+        text, conversation = (item for request in server.requests for item in request)
+    assert text.input == TextPair("question", "yes")
+    assert text.finish_reason == "length"
+    assert isinstance(conversation.input, Conversation)
+    assert [turn.content for turn in conversation.input.messages] == ["s", "u", "no"]
+
+
+def fail_short(item: ScoreItem) -> float | ScoreFailure:
+    if length(item) < 2:
+        return ScoreFailure(item.item_id, "NONFINITE_SCORE", "not a number", "INTERNAL")
+    return length(item)
+
+
+def test_a_missing_score_is_none_and_counted_never_a_number() -> None:
+    with FakeRewardServer(fail_short) as server:
+        one = scorer(server, max_missing_ratio=0.5)
+        scored = one.score([trajectory("a"), trajectory("ab"), trajectory("abc")])
+    assert [found.score if found else None for found in scored] == [None, 2.0, 3.0]
+    assert one.missing == {"NONFINITE_SCORE": 1}
+
+
+def test_past_the_threshold_the_run_stops() -> None:
+    with FakeRewardServer(fail_short) as server, pytest.raises(RunFailed, match=r"2 of 3 .*NONFINITE_SCORE 2"):
+        scorer(server, max_missing_ratio=0.5).score([trajectory("a"), trajectory("b"), trajectory("abc")])
+
+
+def test_a_short_outage_is_retried() -> None:
+    with FakeRewardServer(length) as server:
+        server.unavailable(2, retry_after=0.01)
+        assert scorer(server).score([trajectory("ab")])[0] is not None
+
+
+def test_no_server_ends_in_one_clear_line() -> None:
+    lonely = RemoteScorer(RewardServiceSettings(address="127.0.0.1:1", startup_timeout_s=0.3))
+    with pytest.raises(DependencyUnreachable, match=r"127\.0\.0\.1:1 within 0\.3 s.*plaudit serve"):
+        lonely.wait_until_ready()
+
+
+def test_an_unknown_model_is_a_mistake_in_the_settings() -> None:
+    with FakeRewardServer(length) as server:
+        wrong = RemoteScorer(RewardServiceSettings(address=server.address, model="models/none"))
+        with pytest.raises(ConfigurationError, match="models/none"):
+            wrong.wait_until_ready()
