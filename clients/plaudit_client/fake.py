@@ -3,8 +3,8 @@
     with FakeRewardServer(lambda item: len(item.input.response) / 100) as server:
         assert RewardClient(server.address).score(items)
 
-The callable may return a ScoreFailure for an item that shall fail. `unavailable` makes the next calls fail as those
-of a server in trouble do.
+The callable may return a ScoreFailure for an item that shall fail; one for which it raises fails with INTERNAL.
+`unavailable` makes the next calls fail as those of a server in trouble do.
 """
 
 import dataclasses
@@ -51,7 +51,9 @@ class FakeRewardServer(RewardServiceServicer):
         self, score: Callable[[ScoreItem], float | ScoreFailure], *, model: ModelInfo = MODEL, port: int = 0
     ) -> None:
         """`score` runs in the server's threads, one item after the other; port 0 takes a free one."""
-        self._score, self._model = score, model
+        self._score = score
+        self.model = model
+        """May be replaced at any time, as in a hot swap."""
         self._lock = threading.Lock()
         self._unavailable, self._reason = 0, ""
         self._retry_after: float | None = None
@@ -85,7 +87,7 @@ class FakeRewardServer(RewardServiceServicer):
     def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:  # noqa: N802
         """Called by gRPC."""
         self._admit(request.model, context)
-        limits = self._model.limits
+        limits = self.model.limits
         if len(request.items) > limits.max_items or request.ByteSize() > limits.max_request_bytes:
             _abort(context, code_pb2.INVALID_ARGUMENT, "BATCH_TOO_LARGE", f"the model takes {limits}")
         try:
@@ -95,23 +97,26 @@ class FakeRewardServer(RewardServiceServicer):
         with self._lock:
             self.requests.append(items)
         results = [serde.result_to_pb(self._result(item), item.item_id) for item in items]
-        return pb.ScoreResponse(results=results, model=serde.provenance_to_pb(self._model.provenance))
+        return pb.ScoreResponse(results=results, model=serde.provenance_to_pb(self.model.provenance))
 
     def GetModel(self, request: pb.GetModelRequest, context: grpc.ServicerContext) -> pb.GetModelResponse:  # noqa: N802
         """Called by gRPC."""
         self._admit(request.name, context)
-        return pb.GetModelResponse(model=serde.model_to_pb(self._model))
+        return pb.GetModelResponse(model=serde.model_to_pb(self.model))
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:  # noqa: N802
         """Called by gRPC."""
         self._admit("", context)
-        return pb.ListModelsResponse(models=[serde.model_to_pb(self._model)])
+        return pb.ListModelsResponse(models=[serde.model_to_pb(self.model)])
 
     def _result(self, item: ScoreItem) -> types.Score | ScoreFailure:
-        value = self._score(item)
+        try:
+            value = self._score(item)
+        except Exception as error:  # of the test's own callable
+            return ScoreFailure(item.item_id, "INTERNAL", f"{type(error).__name__}: {error}", "INTERNAL")
         if isinstance(value, ScoreFailure):
             return dataclasses.replace(value, item_id=item.item_id)
-        return types.Score(value, value, 0, False, 0, item_id=item.item_id, model=self._model.provenance)
+        return types.Score(value, value, 0, False, 0, item_id=item.item_id, model=self.model.provenance)
 
     def _admit(self, model: str, context: grpc.ServicerContext) -> None:
         with self._lock:
@@ -120,8 +125,8 @@ class FakeRewardServer(RewardServiceServicer):
             self.refused += turned_away
         if turned_away:
             _abort(context, code_pb2.UNAVAILABLE, self._reason, "told to be unavailable", self._retry_after)
-        if model not in ("", self._model.name, self._model.name.partition("/versions/")[0]):
-            _abort(context, code_pb2.NOT_FOUND, "MODEL_NOT_FOUND", f"no model {model!r}: there is {self._model.name}")
+        if model not in ("", self.model.name, self.model.name.partition("/versions/")[0]):
+            _abort(context, code_pb2.NOT_FOUND, "MODEL_NOT_FOUND", f"no model {model!r}: there is {self.model.name}")
 
 
 def _abort(

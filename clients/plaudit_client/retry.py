@@ -39,20 +39,20 @@ class RetryCounts:
 
 
 class RetryBudget:
-    """A token bucket, shared by all calls of a client: each call pays in `ratio`, each retry takes out 1.
+    """A token bucket, shared by all calls of a client: each call pays in 1, each retry takes out `price`.
 
-    It starts full, so that a few retries can go before many calls were made, and trickles `per_second`: to a caller
-    who asks once a minute a share of the calls would mean no retries at all.
+    It starts full, so that a few retries can go before many calls were made, and gains `per_second`: to a caller who
+    asks once a minute a share of the calls would mean no retries at all.
     """
 
     def __init__(
         self,
-        ratio: float = 0.1,
-        capacity: float = 10.0,
-        per_second: float = 0.1,
+        price: float = 10.0,
+        capacity: float = 100.0,
+        per_second: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ratio, self._capacity, self._per_second, self._clock = ratio, capacity, per_second, clock
+        self._price, self._capacity, self._per_second, self._clock = price, capacity, per_second, clock
         self._tokens, self._updated = capacity, clock()
         self._counts = RetryCounts()
         self._lock = threading.Lock()
@@ -60,15 +60,15 @@ class RetryBudget:
     def pay_in(self) -> None:
         """For a call's first attempt."""
         with self._lock:
-            self._refill(self._ratio)
+            self._refill(1.0)
             self._count(calls=1)
 
     def take(self) -> bool:
         """True when one more retry may go."""
         with self._lock:
             self._refill(0.0)
-            allowed = self._tokens >= 1
-            self._tokens -= allowed
+            allowed = self._tokens >= self._price
+            self._tokens -= self._price * allowed
             self._count(retries=int(allowed), refused=int(not allowed))
             return allowed
 

@@ -1,5 +1,7 @@
 """The one table from gRPC status to the error tree."""
 
+from typing import cast
+
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -33,8 +35,8 @@ BY_REASON: dict[str, type[errors.RewardError]] = {
 
 def from_rpc(error: grpc.RpcError, address: str) -> errors.RewardError:
     """The domain error for what a call to `address` ended in, sync or asyncio."""
-    assert isinstance(error, grpc.Call)  # of every RpcError that a call raises
-    code, details, status = error.code(), error.details(), _status_of(error)
+    call = cast(grpc.Call, error)  # or an AioRpcError, which is no Call but answers the same three questions
+    code, details, status = call.code(), call.details(), _status_of(call)
     info, retry = error_info(status), error_details_pb2.RetryInfo()
     kind = BY_REASON.get(info.reason) or BY_CODE.get(code, errors.ServerFault)
     if code is grpc.StatusCode.UNAVAILABLE and not issubclass(kind, errors.ServerUnavailable):

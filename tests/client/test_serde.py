@@ -1,0 +1,79 @@
+import math
+from datetime import UTC, datetime
+
+import pytest
+from google.rpc import status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaudit_client import ModelInfo, ModelLimits, Provenance, Score, ScoreFailure, ServerFault, serde
+from plaudit_protos.reward.v1 import reward_pb2 as pb
+
+from .test_chunking import items
+
+MODEL = Provenance("models/m/versions/2", "2", "aa", "bb", "z-score-1", "float32")
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+names = st.text(st.characters(codec="utf-8"), max_size=8)
+scores = st.builds(
+    Score, numbers, numbers, st.integers(0, 9), st.booleans(), st.integers(0, 9), item_id=names, model=st.just(MODEL)
+)
+failures = st.builds(
+    ScoreFailure, names, st.sampled_from(["INPUT_TOO_LONG", "NONFINITE_SCORE"]), names, st.just("INTERNAL")
+)
+
+
+def reply(*results: pb.ItemResult) -> pb.ScoreResponse:
+    return pb.ScoreResponse(results=results, model=serde.provenance_to_pb(MODEL))
+
+
+@given(items)
+def test_items_survive_the_wire(item):
+    wire = pb.ScoreItem.FromString(serde.item_to_pb(item).SerializeToString())
+    assert serde.item_from_pb(wire) == item
+
+
+@given(st.lists(scores | failures, max_size=5))
+def test_results_survive_the_wire(results):
+    wire = reply(*(serde.result_to_pb(result, result.item_id) for result in results))
+    assert serde.results_from_pb(pb.ScoreResponse.FromString(wire.SerializeToString()), len(results)) == results
+
+
+def test_model_survives_the_wire():
+    limits = ModelLimits(3, 4, 5, 6)
+    model = ModelInfo("models/m", "M", MODEL, limits, "left_prompt", "cc", True, datetime(2026, 1, 2, tzinfo=UTC))
+    assert serde.model_from_pb(serde.model_to_pb(model)) == model
+
+
+def test_limits_that_a_server_does_not_state_do_not_bind():
+    limits = serde.model_from_pb(pb.ModelInfo()).limits
+    assert limits.max_items == limits.max_item_bytes == 2**31 - 1
+    assert limits.max_request_bytes == 4 * 2**20  # gRPC's own
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
+def test_what_is_no_finite_number_is_never_a_score(value):
+    (result,) = serde.results_from_pb(reply(pb.ItemResult(item_id="a", score=pb.Score(score=value))), 1)
+    assert isinstance(result, ScoreFailure)
+    assert (result.item_id, result.reason) == ("a", "NONFINITE_SCORE")
+
+
+def test_a_result_that_is_neither_score_nor_error_is_a_failure():
+    (result,) = serde.results_from_pb(reply(pb.ItemResult(item_id="a")), 1)
+    assert isinstance(result, ScoreFailure)
+
+
+def test_zero_is_a_score():
+    (result,) = serde.results_from_pb(reply(pb.ItemResult(score=pb.Score(score=0.0))), 1)
+    assert isinstance(result, Score)
+    assert result.value == result.raw == 0.0
+
+
+@pytest.mark.parametrize(("code", "name"), [(3, "INVALID_ARGUMENT"), (9999, "UNKNOWN")])
+def test_a_failure_without_a_reason_is_named_by_its_code(code, name):
+    wire = pb.ItemResult(item_id="a", error=status_pb2.Status(code=code, message="no"))
+    assert serde.results_from_pb(reply(wire), 1) == [ScoreFailure("a", name, "no", name)]
+
+
+def test_results_that_are_not_as_many_as_the_items_are_refused():
+    with pytest.raises(ServerFault, match="1 results to 2 items"):
+        serde.results_from_pb(reply(pb.ItemResult()), 2)
