@@ -49,7 +49,8 @@ def label(value: float, step: float) -> str:
     if value and (abs(value) >= 1e6 or step < 1e-4):
         return power(value, 3)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
-    places += step * 10**places % 1 > 1e-6  # 2.5 needs one more than 2
+    scaled = step * 10**places
+    places += abs(scaled - round(scaled)) > 1e-6  # 2.5 needs one more than 2
     return fixed(value, places if value else 0)
 
 

@@ -10,7 +10,7 @@ from plaudit.report.formatting import number
 
 WIDTH, HEIGHT = 400.0, 208.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 20.0, 24.0
-MOST_POINTS, MOST_READINGS = 600, 60
+MOST_POINTS, MOST_READINGS = 600, 100
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,8 @@ def _reading(series: Sequence[Series], step: float, left: float, right: float, x
     here = [(one, one.steps.index(step)) for one in series if step in one.steps]
     known = [(one, i, one.values[i]) for one, i in here if math.isfinite(one.values[i])]
     texts = [f"{one.label} {number(value)}" for one, _, value in known] or ["not finite"]
+    if len(known) > 3:  # a stack: no room for all
+        texts = [f"total {number(math.fsum(value for _, _, value in known))}"]
     dots = [(x(step), y(one.high[i] if one.area else value), one.tone) for one, i, value in known]
     return Reading(round(left, 1), round(right - left, 1), x(step), " · ".join([f"step {step:g}", *texts]), dots)
 

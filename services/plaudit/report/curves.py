@@ -26,7 +26,6 @@ class Plan:
     title: str
     unit: str
     curve: tuple[str, str, str]  # metric, label, tone
-    note: str = ""
 
 
 SMALL = (
@@ -38,9 +37,9 @@ SMALL = (
     Plan("Value loss", "squared error", ("value_loss", "loss", "slate")),
     Plan("Explained variance", "share, of the returns", ("explained_variance", "explained", "slate")),
     Plan("Response length", "tokens, mean", ("response_tokens_mean", "length", "teal")),
-    Plan("Truncated responses", "share cut at the token limit", ("truncated_ratio", "truncated", "rust")),
+    Plan("Truncated responses", "share of responses", ("truncated_ratio", "truncated", "rust")),
     Plan("Gradient norm", "before clipping", ("grad_norm", "norm", "slate")),
-    Plan("Sampler KL", "nats per token, workers against learner", ("sampler_kl", "KL", "plum")),
+    Plan("Sampler against learner", "KL, nats per token", ("sampler_kl", "KL", "plum")),
 )
 MISSING_REWARDS = Plan("Missing rewards", "responses per step, dropped", ("missing_rewards", "missing", "rust"))
 
@@ -88,10 +87,7 @@ def kl(run: Run, rows: Sequence[HeldOut]) -> Chart:
 def small(run: Run) -> list[Chart]:
     """The optimiser's curves; missing rewards only where there are some."""
     plans = [*SMALL, MISSING_REWARDS] if any(row.get("missing_rewards", 0) > 0 for row in run.steps) else SMALL
-    return [
-        chart(plan.title, plan.unit, [_series(run, *plan.curve)], plan.note, zero=True, span=span(run))
-        for plan in plans
-    ]
+    return [chart(plan.title, plan.unit, [_series(run, *plan.curve)], zero=True, span=span(run)) for plan in plans]
 
 
 def phases(run: Run) -> Chart:
