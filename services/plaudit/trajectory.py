@@ -101,7 +101,7 @@ class TrainingBatch:
     @property
     def prompt_length(self) -> int:
         """P: where the responses begin."""
-        return self.input_ids.shape[1] - self.response_mask.shape[1]
+        return int(self.input_ids.shape[1] - self.response_mask.shape[1])
 
     @classmethod
     def assemble(cls, scored: Sequence[ScoredTrajectory], pad_token_id: int) -> "TrainingBatch":

@@ -1,0 +1,173 @@
+"""`plaudit train` as a user runs it: a process of its own, a reward server beside it, Ray, a run folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from plaudit.policy.flat_weights import pack
+from plaudit_client import ScoreItem, TextPair
+from plaudit_client.fake import FakeRewardServer
+from tests.policy.tiny import tiny_llama
+
+TIMINGS = ("time", "seconds_")
+
+
+def share_of_a(item: ScoreItem) -> float:
+    """A reward that the tiny policy can raise: how much of the response is the letter a."""
+    assert isinstance(item.input, TextPair)
+    response = item.input.response
+    return response.count("a") / max(len(response), 1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeRewardServer]:
+    with FakeRewardServer(share_of_a) as server:
+        yield server
+
+
+def settings_file(tmp_path: Path, address: str, **changes: object) -> Path:
+    prompts = "".join(json.dumps({"prompt": f"the cat {i} of"}) + "\n" for i in range(8))
+    (tmp_path / "prompts.jsonl").write_text(prompts)
+    if not (tmp_path / "policy").exists():
+        tiny_llama(tmp_path / "policy")
+    tree = {
+        "folder": str(tmp_path / "run"),
+        "steps": 4,
+        "batch_size": 8,
+        "max_new_tokens": 6,
+        "policy": {"model": str(tmp_path / "policy")},
+        "prompts": {
+            "data": {"source": str(tmp_path / "prompts.jsonl")},
+            "held_out": {"source": str(tmp_path / "prompts.jsonl"), "limit": 3},
+        },
+        "reward": {"address": address, "startup_timeout_s": 2},
+        "rollout": {"workers": 2, "group_size": 4},
+        "ppo": {"learning_rate": 1e-3, "epochs": 2, "kl": {"coef": 0.05, "controller": "adaptive"}},
+        "samples": {"every": 2},
+        "checkpoints": {"every": 1, "keep": 2},
+        **changes,
+    }
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def start(path: Path, *overrides: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "plaudit.cli", "train", str(path), *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    _, errors = process.communicate(timeout=180)
+    return process.returncode, errors
+
+
+def metrics_of(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if not key.startswith(TIMINGS)} for row in rows]
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def test_a_run_leaves_its_folder_behind_and_resumes_bit_for_bit(tmp_path: Path, server: FakeRewardServer) -> None:
+    """A run that is killed without a warning goes on from its checkpoint, and nobody could tell from its metrics."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    path = settings_file(tmp_path, server.address)
+
+    code, errors = finish(start(path, f"folder={whole}"))
+    assert code == 0, errors
+
+    process = start(path, f"folder={killed}")
+    wait_for(killed / "checkpoints" / "step-00002", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = metrics_of(killed)
+    code, errors = finish(start(path, f"folder={killed}"))
+    assert code == 0, errors
+    assert len(before) < 4
+    assert metrics_of(killed) == metrics_of(whole)
+    for samples in ("step-00000", "step-00002", "step-00004"):
+        assert (killed / f"samples/{samples}.jsonl").read_text() == (whole / f"samples/{samples}.jsonl").read_text()
+
+    check_folder(whole)
+
+
+def check_folder(folder: Path) -> None:
+    rows = metrics_of(folder)
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["episodes"] == 8 and row["missing_rewards"] == 0 for row in rows)
+    assert abs(rows[0]["kl"]) < 1e-5  # the policy starts as its reference
+    assert rows[-1]["kl"] > rows[0]["kl"]
+    assert all(abs(row["sampler_kl"]) < 1e-3 for row in rows)  # workers sample with the learner's own weights
+    assert yaml.safe_load((folder / "config.yaml").read_text())["ppo"]["gae_lambda"] == 0.95  # defaults filled in
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["step-00003", "step-00004"]
+    assert list((folder / "tensorboard").rglob("events.out.tfevents.*"))
+    assert (folder / "report.html").stat().st_size > 1000
+    policy = folder / "checkpoints/step-00004"
+    AutoTokenizer.from_pretrained(policy)
+    trained = AutoModelForCausalLM.from_pretrained(policy)
+    start = AutoModelForCausalLM.from_pretrained(folder.parent / "policy")
+    assert bytes(pack(dict(trained.named_parameters()))) != bytes(pack(dict(start.named_parameters())))
+
+
+def test_sigterm_writes_a_checkpoint_and_exits_143(tmp_path: Path, server: FakeRewardServer) -> None:
+    path = settings_file(tmp_path, server.address, steps=1000, checkpoints={"every": 1000})
+    process = start(path)
+    wait_for(tmp_path / "run/metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    code, errors = finish(process)
+    assert code == 143, errors
+    assert len(list((tmp_path / "run/checkpoints").glob("step-*"))) == 1
+
+
+def test_ctrl_c_ends_everything_quickly(tmp_path: Path, server: FakeRewardServer) -> None:
+    process = start(settings_file(tmp_path, server.address, steps=1000))
+    wait_for(tmp_path / "run/metrics.jsonl", process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    code, errors = finish(process)
+    assert code == 130, errors
+    assert "Traceback" not in errors
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("polcy.model=x", 2, "unknown key 'polcy'"),
+        ("policy.model=./nowhere", 2, "no model folder './nowhere'"),
+        ("prompts.data.source=nowhere.jsonl", 2, "nowhere.jsonl"),
+        ("max_new_tokens=1000", 2, "context"),
+        ("reward.address=127.0.0.1:1", 69, "127.0.0.1:1"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, server: FakeRewardServer, override: str, code: int, message: str) -> None:
+    found, errors = finish(start(settings_file(tmp_path, server.address), override))
+    assert found == code, errors
+    assert message in errors
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1, errors
+
+
+def test_two_runs_never_mix_in_one_folder(tmp_path: Path, server: FakeRewardServer) -> None:
+    path = settings_file(tmp_path, server.address, steps=1)
+    assert finish(start(path))[0] == 0
+    code, errors = finish(start(path, "seed=7"))
+    assert code == 2
+    assert "another 'seed'" in errors
