@@ -11,15 +11,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from plaudit.policy.loading import CausalLM
+from plaudit.policy.merging import merged_state
 
 
 def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -33,31 +30,6 @@ def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Pat
         else:
             model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-
-
-@torch.no_grad()
-def merged_state(model: PeftModel) -> dict[str, Tensor]:
-    """The base model's state with the adapter added in, under the base model's own names.
-
-    Only what the adapter touches is copied; nothing is added to the live weights and taken off again, which would
-    let them drift.
-    """
-    layers = {name: layer for name, layer in model.get_base_model().named_modules() if isinstance(layer, LoraLayer)}
-    state = {}
-    for name, tensor in model.get_base_model().state_dict().items():
-        owner, inside, rest = name.rpartition(".base_layer.")
-        if inside and owner in layers:
-            delta = _delta(layers[owner]) if rest == "weight" and not layers[owner].merged else 0
-            state[f"{owner}.{rest}"] = tensor + delta
-        elif not any(part.startswith("lora_") for part in name.split(".")):
-            state[name] = tensor
-    return state
-
-
-def _delta(layer: Any) -> Tensor:
-    """What the active adapters add to a layer's weight."""
-    deltas: list[Tensor] = [layer.get_delta_weight(name) for name in layer.active_adapters if name in layer.lora_A]
-    return torch.stack(deltas).sum(0)
 
 
 @contextmanager

@@ -1,0 +1,77 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import logging
+import os
+import socket
+import time
+
+import ray
+
+from plaudit.errors import ConfigurationError, DependencyUnreachable
+
+_PROBE_EVERY_S = 0.5
+
+
+class RayConnection:
+    """What `start_ray` gave: `close` ends it, unless Ray was already there before."""
+
+    def __init__(self, *, owned: bool) -> None:
+        self._owned = owned
+
+    def close(self) -> None:
+        """Leaves the cluster, and ends it if it was started here."""
+        if self._owned and ray.is_initialized():
+            ray.shutdown()
+
+
+def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) -> RayConnection:
+    """Joins the cluster at `address` ("host:port", or "auto" for the one on this machine); None starts a local one.
+
+    Args:
+        num_cpus: what a local Ray may hand out, whatever the machine has; without meaning for a cluster.
+        timeout_s: how long to try to reach the address.
+
+    Raises ConfigurationError for a wrong address, DependencyUnreachable for one that doesn't answer.
+    """
+    if ray.is_initialized():
+        return RayConnection(owned=False)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning; nothing here relies on it
+    if address is None:
+        # "local" rather than None: None would join whatever RAY_ADDRESS names.
+        ray.init(
+            "local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
+        return RayConnection(owned=True)
+    _wait_for(address, timeout_s)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        raise DependencyUnreachable(f"no Ray cluster at '{address}': {str(error).strip().splitlines()[0]}") from None
+    return RayConnection(owned=True)
+
+
+def _wait_for(address: str, timeout_s: float) -> None:
+    """Until the port accepts: Ray's own attempt takes long and prints much."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if "/" in address or not colon or not host or not port.isdigit():
+        raise ConfigurationError(f"Ray address '{address}': give host:port of the cluster's head, 'auto', or nothing")
+    give_up = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=max(_PROBE_EVERY_S, timeout_s)).close()
+            return
+        except OSError as error:
+            if time.monotonic() > give_up:
+                raise DependencyUnreachable(
+                    f"no Ray cluster at '{address}' after {timeout_s:g} s ({error}): start one with 'ray start --head', "
+                    "or leave the address out to use this machine"
+                ) from None
+        time.sleep(_PROBE_EVERY_S)

@@ -1,0 +1,33 @@
+"""What generates inside a worker. The pool and the worker don't know which one it is."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from plaudit.policy.settings import PolicySettings
+from plaudit.rollout.settings import RolloutSettings
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+
+TRANSFORMERS = "plaudit.rollout.transformers_engine:TransformersEngine"
+
+
+class Engine(Protocol):
+    """Built as `kind(policy, settings)`, inside the worker, with the policy's weights as they lie on disk."""
+
+    def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
+        """Takes over a flat weights buffer, wholly or (raising) not at all."""
+        ...
+
+    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
+        """One trajectory per request, in order; the same requests give the same trajectories, bit for bit."""
+        ...
+
+
+def build_engine(kind: str, policy: PolicySettings, settings: RolloutSettings) -> Engine:
+    """`kind` is "module:Class", imported only here, where it is needed."""
+    module, _, name = kind.partition(":")
+    engine: Engine = getattr(importlib.import_module(module), name)(policy, settings)
+    return engine

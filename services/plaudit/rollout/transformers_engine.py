@@ -1,0 +1,39 @@
+"""The engine on plain transformers: `policy.generation` on the CPU, or on the GPU that Ray gave the worker."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from peft import PeftModel
+
+from plaudit.policy.flat_weights import load_into
+from plaudit.policy.generation import generate
+from plaudit.policy.loading import PolicySettings, load_causal_lm, load_tokenizer
+from plaudit.policy.merging import AdapterMerger
+from plaudit.rollout.settings import RolloutSettings
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+
+
+class TransformersEngine:
+    """With LoRA the adapter is merged once per version, so that generation costs what it costs without one."""
+
+    def __init__(self, policy: PolicySettings, settings: RolloutSettings) -> None:
+        dtype = getattr(torch, settings.dtype or policy.dtype)
+        device = "cuda" if settings.gpus_per_worker and torch.cuda.is_available() else "cpu"
+        self._tokenizer = load_tokenizer(policy)
+        self._model = load_causal_lm(policy, weights_dtype=dtype).to(device)
+        self._merger = AdapterMerger(self._model) if isinstance(self._model, PeftModel) else None
+
+    def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
+        """`policy.flat_weights.pack` of the policy's trainable parameters."""
+        load_into(self._model, weights)
+        if self._merger is not None:
+            self._merger.merge()
+
+    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
+        """One batch of all requests."""
+        pad = self._tokenizer.pad_token_id
+        with self._merger.merged() if self._merger is not None else nullcontext():
+            return generate(self._model, requests, sampling, pad, weight_version, self._tokenizer)

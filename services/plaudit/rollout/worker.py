@@ -1,0 +1,65 @@
+"""One rollout worker: a Ray actor around an engine.
+
+It does one thing at a time, so that it never generates with half-loaded weights. Importing this module imports neither
+torch nor transformers: the driver needs only the actor's name.
+"""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from plaudit.policy.settings import PolicySettings
+from plaudit.rollout.engine import Engine, build_engine
+from plaudit.rollout.settings import RolloutSettings
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+
+
+class RolloutWorker:
+    """Made by the pool with `ray.remote`."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._version = -1
+
+    def start(
+        self,
+        kind: str,
+        policy: PolicySettings,
+        settings: RolloutSettings,
+        version: int,
+        weights: npt.NDArray[np.uint8] | None,
+    ) -> int:
+        """Builds the engine and gives it its first weights, None for those on disk; returns the process id."""
+        _prepare_process(settings)
+        self._engine = build_engine(kind, policy, settings)
+        if weights is None:
+            self._version = version
+        else:
+            self.set_weights(version, weights)
+        return os.getpid()
+
+    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> int:
+        """Returns the version in use: a transfer that comes late never replaces a newer one."""
+        assert self._engine is not None
+        if version >= self._version:
+            self._engine.load_weights(weights)
+            self._version = version
+        return self._version
+
+    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
+        """In order, stamped with the version they were sampled with."""
+        assert self._engine is not None
+        return self._engine.generate(requests, sampling, self._version)
+
+
+def _prepare_process(settings: RolloutSettings) -> None:
+    """As many torch threads as the worker owns cores: more would fight over them, and change the results."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(max(1, int(settings.cpus_per_worker)))
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
