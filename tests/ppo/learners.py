@@ -1,0 +1,30 @@
+"""Small learners for tests."""
+
+from pathlib import Path
+
+from plaudit.policy.loading import LoraSettings, PolicySettings
+from plaudit.ppo.learner import Learner, LocalLearner, Targets
+from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.targets import make_targets
+from plaudit.trajectory import TrainingBatch
+
+TEMPERATURE = 0.7
+LORA = LoraSettings(rank=4, alpha=8.0)
+LIVELY = PPOSettings(learning_rate=1e-3, epochs=2, minibatches=2, max_grad_norm=10.0)
+"""Moves a tiny model visibly in one update."""
+
+GENTLE = PPOSettings(learning_rate=1e-3, epochs=2, minibatches=2, max_grad_norm=10.0, adam_eps=1e-2)
+"""Adam with an epsilon that gradients feel: its steps are smooth in the gradient, so rounding stays rounding."""
+
+
+def local(folder: Path, ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> LocalLearner:
+    return LocalLearner(PolicySettings(model=str(folder), lora=lora), ppo, TEMPERATURE, seed=5)
+
+
+def targets_of(learner: Learner, batch: TrainingBatch, ppo: PPOSettings = LIVELY, kl_coef: float = 0.1) -> Targets:
+    return make_targets(batch, learner.evaluate(batch), kl_coef, ppo)[0]
+
+
+def learn(learner: Learner, batches: list[TrainingBatch], ppo: PPOSettings = LIVELY) -> list[dict[str, float]]:
+    """One step after another, as the loop does."""
+    return [learner.update(batch, targets_of(learner, batch, ppo), step) for step, batch in enumerate(batches)]
