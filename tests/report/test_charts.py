@@ -100,7 +100,7 @@ def test_errors_show_two_digits():
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.416, "0.42 s"), (59.0, "59.0 s"), (222, "3 min 42 s"), (7500, "2 h 05 min"), (None, formatting.MISSING)],
+    [(0.416, "0.42 s"), (59.0, "59.0 s"), (222, "3 min 42 s"), (7500, "2 h 05 min"), (None, "\u2013")],
 )
 def test_durations(seconds, shown):
     assert formatting.duration(seconds).replace("\u202f", " ") == shown
