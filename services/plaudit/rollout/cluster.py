@@ -71,7 +71,7 @@ def _wait_for(address: str, timeout_s: float) -> None:
         except OSError as error:
             if time.monotonic() > give_up:
                 raise DependencyUnreachable(
-                    f"no Ray cluster at '{address}' after {timeout_s:g} s ({error}): start one with 'ray start --head', "
+                    f"no Ray cluster at '{address}' after {timeout_s:g} s ({error}): start it ('ray start --head'), "
                     "or leave the address out to use this machine"
                 ) from None
         time.sleep(_PROBE_EVERY_S)

@@ -48,7 +48,7 @@ class Groups:
         if self._lost[index] >= self._max_attempts:
             raise RunFailed(
                 f"prompts {self._names(index)}: generating for them cost {self._lost[index]} rollout workers "
-                f"(the last one: {reason}); leave these prompts out, or give workers more memory or rollout.generation_timeout_s"
+                f"(the last one: {reason}); leave these prompts out, or raise rollout.generation_timeout_s"
             )
         self._waiting.appendleft(index)
 

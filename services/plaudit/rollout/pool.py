@@ -16,6 +16,7 @@ A worker with old weights gets the newest before its next group, so a call of `g
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.engine import TRANSFORMERS
 from plaudit.rollout.groups import Groups
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.rollout.slot import Generate, Load, Slot, Start, WorkerLost
+from plaudit.rollout.slot import Generate, Job, Load, Slot, Start, WorkerLost, WorkerOverdue
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
 Progress = Callable[[int, int], None]
@@ -59,8 +60,10 @@ class RayRolloutPool:
     ) -> None:
         self._settings, self._policy, self._engine = settings, policy, engine
         self.on_group_done = on_group_done
-        self._version, self._weights = 0, None  # type: int, ray.ObjectRef | None
+        self._version = 0
+        self._weights: ray.ObjectRef[Any] | None = None  # None: those on disk
         self._restarts = self._redispatched = 0
+        self._last_loss = "none could start"
         self._slots = [Slot(settings) for _ in range(settings.workers)]
         for slot in self._slots:
             self._start(slot)
@@ -84,6 +87,8 @@ class RayRolloutPool:
 
     def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
         """Gives every worker these weights, and waits until those that are up have loaded them."""
+        if version < self._version:
+            raise ValueError(f"weights of version {version} come after those of version {self._version}")
         self._version, self._weights = version, ray.put(weights)
         for slot in self._slots:
             if slot.worker is None:  # given up for lost; the cluster may have recovered since
@@ -114,6 +119,7 @@ class RayRolloutPool:
     def _dispatch(self, groups: Groups, sampling: Sampling) -> None:
         """A group to each idle worker, as long as there are any."""
         for slot in self._slots:
+            self._refresh(slot)
             if slot.idle and (index := groups.take()) is not None:
                 call = slot.worker.generate.remote(groups[index], sampling)
                 slot.begin(Generate(groups, index), call, self._settings.generation_timeout_s)
@@ -122,9 +128,7 @@ class RayRolloutPool:
         """Blocks until at least one call has ended or is overdue; returns the slots of those."""
         busy = {slot.call: slot for slot in self._slots if slot.call is not None}
         if not busy:
-            raise RunFailed(
-                f"every rollout worker is lost ({self._last_loss}): see Ray's logs in /tmp/ray/session_latest/logs"
-            )
+            raise RunFailed(self._all_lost())
         left = min(slot.deadline for slot in busy.values()) - time.monotonic()
         ended, _ = ray.wait(list(busy), num_returns=1, timeout=max(left, 0), fetch_local=False)
         now = time.monotonic()
@@ -136,7 +140,7 @@ class RayRolloutPool:
         try:
             result = slot.collect()
         except WorkerLost as loss:
-            self._replace(slot, job, str(loss))
+            self._replace(slot, job, loss)
             if isinstance(job, Generate) and job.groups is groups:
                 self._redispatched += 1
                 groups.give_back(job.index, str(loss))
@@ -149,13 +153,19 @@ class RayRolloutPool:
                 self.on_group_done(groups.done, len(groups))
         self._refresh(slot)
 
-    def _replace(self, slot: Slot, job: object, reason: str) -> None:
-        """A fresh worker, unless several in a row couldn't even start."""
+    def _replace(self, slot: Slot, job: Job | None, loss: WorkerLost) -> None:
+        """A fresh worker, unless several in a row died while starting, or the cluster has no room for one."""
         slot.dismiss()
-        self._last_loss = reason
-        if isinstance(job, Start):
-            slot.failed_starts += 1
-            if slot.failed_starts >= self._settings.max_attempts:
-                return
-        self._restarts += 1
-        self._start(slot)
+        self._last_loss = f"{type(job).__name__.lower()}: {loss}"
+        slot.failed_starts += isinstance(job, Start)
+        no_room = isinstance(job, Start) and isinstance(loss, WorkerOverdue)
+        if not no_room and slot.failed_starts < self._settings.max_attempts:
+            self._restarts += 1
+            self._start(slot)
+
+    def _all_lost(self) -> str:
+        cores, has = self._settings.cpus_per_worker, ray.cluster_resources().get("CPU", 0)
+        return (
+            f"every rollout worker is lost (the last one at {self._last_loss}): each of {len(self._slots)} asks for {cores:g} "
+            f"CPUs, the Ray cluster has {has:g}; the workers' own logs are in /tmp/ray/session_latest/logs"
+        )

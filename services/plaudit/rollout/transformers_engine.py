@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from peft import PeftModel
+from torch import nn
 
 from plaudit.policy.flat_weights import load_into
 from plaudit.policy.generation import generate
@@ -23,7 +24,8 @@ class TransformersEngine:
         dtype = getattr(torch, settings.dtype or policy.dtype)
         device = "cuda" if settings.gpus_per_worker and torch.cuda.is_available() else "cpu"
         self._tokenizer = load_tokenizer(policy)
-        self._model = load_causal_lm(policy, weights_dtype=dtype).to(device)
+        self._model = load_causal_lm(policy, weights_dtype=dtype)
+        nn.Module.to(self._model, device)
         self._merger = AdapterMerger(self._model) if isinstance(self._model, PeftModel) else None
 
     def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
