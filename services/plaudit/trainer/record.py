@@ -55,8 +55,12 @@ class RunRecord:
                 path.unlink()
 
 
-def check_same_run(settings: TrainSettings) -> None:
-    """Raises when the folder holds a run with other settings: two runs never mix in one folder."""
+def claim_folder(settings: TrainSettings) -> None:
+    """Makes the run folder. Raises when it holds a run with other settings: two runs never mix in one folder."""
+    try:
+        Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make the run folder {settings.folder}: {error.strerror}") from None
     path = Path(settings.folder) / "config.yaml"
     if not path.is_file():
         return

@@ -25,7 +25,7 @@ from plaudit.trainer.loop import Loop
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.prompts import PromptStream, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
-from plaudit.trainer.record import RunRecord, check_same_run
+from plaudit.trainer.record import RunRecord, claim_folder
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
 from plaudit.trainer.settings import TrainSettings
@@ -88,7 +88,7 @@ def wired(settings: TrainSettings) -> Iterator[Run]:
 
 def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     """Builds every role, in the order in which they can fail; `stack` closes them in reverse."""
-    check_same_run(settings)
+    claim_folder(settings)
     tokenizer = load_tokenizer(settings.policy)
     prompts, held_out = _prompts(settings, tokenizer)
     scorer = RemoteScorer(settings.reward)

@@ -17,8 +17,8 @@ def run(path: str, overrides: list[str]) -> int:
     quiet_libraries()
     from plaudit.trainer.run import wired  # torch and Ray: not before the settings are known to be right
 
-    stop = _stop_on_sigterm()
     with wired(settings) as found:
+        stop = _stop_on_sigterm()  # after Ray has started: it installs a handler that aborts
         return TERMINATED if found.drive(stop) else 0
 
 
