@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from plaudit.errors import ConfigurationError
 from plaudit.reward.folder import NAME, Calibration, read, verify, write
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
 from plaudit.errors import ConfigurationError
 from plaudit.reward.loading import load_model, load_tokenizer, locate
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from . import tiny_models
 

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plaudit.errors import ConfigurationError
 from plaudit.reward.errors import InputTooLong, InvalidItem, TemplateFailed
 from plaudit.reward.rendering import (

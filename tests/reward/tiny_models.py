@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import torch
-from plaudit.reward.folder import RewardFolder, write
-from plaudit.reward.rendering import Rendering
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -13,6 +11,9 @@ from transformers import (
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
 )
+
+from plaudit.reward.folder import RewardFolder, write
+from plaudit.reward.rendering import Rendering
 
 TEXT = [
     "What does a ticket to the museum cost? A ticket costs 12 euros, thank you for asking.",

@@ -1,7 +1,8 @@
 """What can go wrong with a request, as domain errors; `status.py` has the one table that maps them to the wire.
 
 RequestError
-├── InvalidItem         the item breaks the contract: no input, wrong role, unknown enum number, foreign token ids
+├── InvalidItem         the item breaks the contract: no input, wrong role, unknown enum number
+├── TokenizerMismatch   token ids of another tokenizer
 ├── InputTooLong        more tokens than the model reads, and the policy is not to cut
 ├── TemplateFailed      the model's chat template refuses these messages
 ├── NonfiniteScore      the model put out NaN or infinity
@@ -9,10 +10,13 @@ RequestError
 ├── InvalidRequest      the call as a whole breaks the contract
 ├── BatchTooLarge       more items or bytes than `ModelLimits` says
 ├── ModelNotFound       no such model, or not in that version
-├── QueueFull           overload: try again later
-├── Draining            shutting down: try another replica
 ├── DeadlineExpired     the caller's time was over before the forward pass began
-└── DeviceFailed        the forward pass itself failed; the cause is in the server's log
+├── DeviceFailed        the forward pass itself failed; the cause is in the server's log
+└── Unavailable
+    ├── QueueFull             overload: try again later
+    ├── DeadlineUnreachable   what waits already takes longer than the caller's time
+    ├── ModelLoading          not ready yet: try again soon
+    └── Draining              shutting down: try another replica
 """
 
 
@@ -27,6 +31,13 @@ class InvalidItem(RequestError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class TokenizerMismatch(RequestError):
+    """Ids mean something only with the tokenizer that made them."""
+
+    def __init__(self) -> None:
+        super().__init__("the token ids were not made by this model's tokenizer (ModelInfo.tokenizer_sha256)")
 
 
 class InputTooLong(RequestError):
@@ -71,20 +82,40 @@ class ModelNotFound(RequestError):
         self.name = name
 
 
-class QueueFull(RequestError):
-    """`retry_after` is the server's guess, in seconds, of when there is room."""
+class Unavailable(RequestError):
+    """Try again: `retry_after` is the server's guess, in seconds, of when it is worth it."""
+
+    def __init__(self, problem: str, retry_after: float) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+
+class QueueFull(Unavailable):
+    """Overload."""
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("the queue is full")
-        self.retry_after = retry_after
+        super().__init__("the queue is full", retry_after)
 
 
-class Draining(RequestError):
-    """`retry_after` in seconds."""
+class DeadlineUnreachable(Unavailable):
+    """The queue alone takes longer than the caller's deadline leaves."""
 
-    def __init__(self, retry_after: float = 1.0) -> None:
-        super().__init__("the server is shutting down")
-        self.retry_after = retry_after
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("what is queued takes longer than the deadline leaves", retry_after)
+
+
+class ModelLoading(Unavailable):
+    """The server is up, its models are not."""
+
+    def __init__(self) -> None:
+        super().__init__("the models are being loaded", 1.0)
+
+
+class Draining(Unavailable):
+    """Another replica may have room."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down", 1.0)
 
 
 class DeadlineExpired(RequestError):

@@ -7,20 +7,20 @@
 Training writes it, the server reads only it, and checks at start that text -> ids -> score still comes out the same.
 """
 
-import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
+from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import RequestError
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone, weights_digest
 from plaudit.reward.rendering import Rendering, check, render, rendering_digest
@@ -29,23 +29,6 @@ from plaudit.settings import STRICT
 NAME = "plaudit_reward.json"
 TOLERANCE = 1e-3
 """Between machines, in units of max(1, |score|): BLAS libraries sum in other orders; another model is further off."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Calibration:
-    """score = (raw - mean) / std, so that rewards of different models compare."""
-
-    mean: float
-    std: Annotated[float, Field(gt=0)]
-
-    @property
-    def id(self) -> str:
-        """Names these two numbers."""
-        return "mean-std-" + hashlib.sha256(f"{self.mean!r},{self.std!r}".encode()).hexdigest()[:12]
-
-    def apply(self, raw: float) -> float:
-        """The calibrated score."""
-        return (raw - self.mean) / self.std
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

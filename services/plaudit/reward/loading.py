@@ -100,10 +100,10 @@ def _quietly() -> Iterator[None]:
     verbosity = transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity(logging.ERROR)
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers.logging.set_verbosity(verbosity)
         if bars:
-            transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            transformers.logging.enable_progress_bar()

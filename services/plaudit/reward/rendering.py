@@ -18,16 +18,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import takewhile
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol
 
 import jinja2
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
 from plaudit.reward.errors import InputTooLong, InvalidItem, TemplateFailed
 from plaudit.settings import STRICT
+
+if TYPE_CHECKING:  # settings name a Rendering, and settings are read before anything heavy is imported
+    from transformers import PreTrainedTokenizerBase
 
 ROLES = ("system", "user", "assistant")
 
@@ -68,7 +70,7 @@ class Turn(NamedTuple):
 
 
 def render(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     rendering: Rendering,
     prompt: str | None = None,
     response: str | None = None,
@@ -96,7 +98,7 @@ def render(
 
 
 def render_tokens(
-    tokenizer: PreTrainedTokenizerBase, rendering: Rendering, prompt_ids: Sequence[int], response_ids: Sequence[int]
+    tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, prompt_ids: Sequence[int], response_ids: Sequence[int]
 ) -> Rendered:
     """Ids rendered by the caller are read as they are; only a prompt that is too long is cut. Raises InputTooLong."""
     ids = [*prompt_ids, *response_ids]
@@ -124,13 +126,13 @@ def check_turns(messages: Sequence[MessageLike]) -> list[Turn]:
     return [Turn(message.role, message.content) for message in messages]
 
 
-def check(tokenizer: PreTrainedTokenizerBase, rendering: Rendering) -> None:
+def check(tokenizer: "PreTrainedTokenizerBase", rendering: Rendering) -> None:
     """Raises ConfigurationError when this tokenizer cannot render so."""
     if rendering.kind == "chat" and not tokenizer.chat_template:
         raise ConfigurationError("the rendering is 'chat' but the tokenizer has no chat template: use kind: plain")
 
 
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
     """SHA-256 of what decides the ids: the tokenizer's rules and its special tokens."""
     rules: object = sorted(tokenizer.get_vocab().items())
     if tokenizer.is_fast:
@@ -138,19 +140,19 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return _sha256({"rules": rules, "bos": bos_id(tokenizer), "eos": eos_id(tokenizer)})
 
 
-def rendering_digest(tokenizer: PreTrainedTokenizerBase, rendering: Rendering) -> str:
+def rendering_digest(tokenizer: "PreTrainedTokenizerBase", rendering: Rendering) -> str:
     """SHA-256 of the rendering, the tokenizer and, for chat, its template."""
     template = tokenizer.chat_template if rendering.kind == "chat" else None
     return _sha256({"rendering": asdict(rendering), "template": template, "tokenizer": tokenizer_digest(tokenizer)})
 
 
-def bos_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def bos_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """BOS, or CLS for BERT-like tokenizers."""
     found: int | None = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     return found
 
 
-def eos_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def eos_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """EOS, or SEP for BERT-like tokenizers."""
     found: int | None = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     return found
@@ -160,7 +162,7 @@ def _as_turns(prompt: str | None, response: str | None) -> list[Turn]:
     return [Turn("user", prompt or ""), Turn("assistant", response or "")]
 
 
-def _chat_texts(tokenizer: PreTrainedTokenizerBase, turns: list[Turn], finished: bool) -> tuple[str, str]:
+def _chat_texts(tokenizer: "PreTrainedTokenizerBase", turns: list[Turn], finished: bool) -> tuple[str, str]:
     """The whole conversation, and it up to where the response begins, as the template writes them."""
     messages = [turn._asdict() for turn in turns]
     try:
@@ -173,12 +175,12 @@ def _chat_texts(tokenizer: PreTrainedTokenizerBase, turns: list[Turn], finished:
     return str(full), str(head)
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def _tokenize(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
 
 
 def _with_special_tokens(
-    tokenizer: PreTrainedTokenizerBase, rendering: Rendering, ids: list[int], finished: bool
+    tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], finished: bool
 ) -> list[int]:
     """BOS before and EOS behind, neither ever twice: a caller's text may hold them already."""
     bos, eos = bos_id(tokenizer), eos_id(tokenizer)
@@ -189,12 +191,12 @@ def _with_special_tokens(
     return ids
 
 
-def _leading_bos(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
+def _leading_bos(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> int:
     """1 when the ids begin with BOS, else 0."""
     return int(len(ids) > 0 and ids[0] == bos_id(tokenizer))
 
 
-def _common_prefix(ids: Sequence[int], head: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> int:
+def _common_prefix(ids: Sequence[int], head: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> int:
     head = head[_leading_bos(tokenizer, head) :]
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, head, strict=False)))
 

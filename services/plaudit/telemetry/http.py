@@ -39,7 +39,7 @@ def application(registry: CollectorRegistry, health: Callable[[], Health]) -> St
     return Starlette(routes=[Route("/metrics", metrics), Route("/health", status)])
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, purpose: str = "HTTP") -> socket.socket:
     """A listening socket; raises ConfigurationError when the address cannot be had. Port 0 takes any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -50,7 +50,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigurationError(
-            f"cannot listen on {host}:{port} for HTTP ({error.strerror}): choose another address, or port 0 for any"
+            f"cannot listen on {host}:{port} for {purpose} ({error.strerror}): choose another address, or port 0"
         ) from None
     return listener
 

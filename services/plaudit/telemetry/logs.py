@@ -1,6 +1,6 @@
 """Logs as one JSON object a line on standard error, each with the id of the request it belongs to.
 
-Never log what people wrote: fields are ids, counts, durations and reasons. `tests/telemetry` holds us to it.
+Never log what people wrote: fields are ids, counts, durations and reasons.
 """
 
 import json

@@ -1,0 +1,109 @@
+"""A Hugging Face sequence classifier with one output, in batches, giving what it gives for one item alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from plaudit.errors import ConfigurationError
+from plaudit.reward.batcher import OutOfMemory
+from plaudit.reward.loading import load_model, pad_id, score_alone
+
+PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
+"""How far a padded batch may be from single items, in units of max(1, |score|), for padding to be used at all."""
+
+Ids = tuple[int, ...]
+
+
+class ModelBackend:
+    """Reads scores out through the model's own forward.
+
+    Batches are padded on the right: positions then count from the first token as for one item, causal attention never
+    sees the padding and a mask hides it from the others. Whether that holds for this architecture is tried once, with
+    rows of different length; where it does not, rows of equal length are batched instead.
+    """
+
+    def __init__(self, folder: Path, *, dtype: str, device: str, max_tokens: int) -> None:
+        self._device = _device(device)
+        self._model = load_model(folder, getattr(torch, dtype))
+        torch.nn.Module.to(self._model, self._device)
+        self._max_tokens = max_tokens
+        self._check_length(folder)
+        self.pads = self._padding_is_harmless()
+
+    @property
+    def vocabulary(self) -> int:
+        """Token ids are below it."""
+        return int(self._model.config.get_text_config().vocab_size)
+
+    @property
+    def self_test_tolerance(self) -> float:
+        """Of the folder's scores, which were written in float32."""
+        return 100 * PARITY[self._model.dtype]
+
+    def forward(self, rows: list[Ids]) -> list[float]:
+        """One raw score per row of ids; raises OutOfMemory."""
+        try:
+            if self.pads:
+                return self._padded(rows)
+            return self._by_length(rows)
+        except torch.OutOfMemoryError:
+            raise OutOfMemory from None
+
+    def alone(self, row: Sequence[int]) -> float:
+        """The reference: one item, no padding."""
+        return score_alone(self._model, row)
+
+    def _padded(self, rows: list[Ids]) -> list[float]:
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), pad_id(self._model))
+        mask = torch.zeros((len(rows), width), dtype=torch.long)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+            mask[index, : len(row)] = 1
+        with torch.inference_mode():
+            logits = self._model(input_ids=ids.to(self._device), attention_mask=mask.to(self._device)).logits
+        scores: list[float] = logits[:, 0].float().tolist()
+        return scores
+
+    def _by_length(self, rows: list[Ids]) -> list[float]:
+        scores: dict[Ids, float] = {}
+        for length in sorted(set(map(len, rows))):
+            group = [row for row in rows if len(row) == length]
+            scores.update(zip(group, self._padded(group), strict=True))
+        return [scores[row] for row in rows]
+
+    def _padding_is_harmless(self) -> bool:
+        width = min(24, self._max_tokens)
+        rows = [
+            tuple((7 * i * length) % self.vocabulary for i in range(1, length + 1))
+            for length in (1, width // 2 + 1, width)
+        ]
+        tolerance = PARITY[self._model.dtype]
+        alone = [self.alone(row) for row in rows]
+        return all(
+            abs(found - expected) <= tolerance * max(1.0, abs(expected))
+            for found, expected in zip(self._padded(rows), alone, strict=True)
+        )
+
+    def _check_length(self, folder: Path) -> None:
+        """Also the warm-up: the longest input the rendering lets through must run."""
+        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        try:
+            if positions is not None and 0 < positions < self._max_tokens:
+                raise IndexError
+            self.alone([1 % self.vocabulary] * self._max_tokens)
+        except (IndexError, RuntimeError):
+            raise ConfigurationError(
+                f"{folder} does not run on {self._max_tokens} tokens (its positions: {positions}): "
+                "lower rendering.max_tokens"
+            ) from None
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise ConfigurationError(f"no device '{name}' here: use cpu, or cuda where there is one") from None
+    return device

@@ -1,0 +1,65 @@
+"""The models of one server, found by name."""
+
+import time
+
+from plaudit.reward.admission import Admission
+from plaudit.reward.assemble import assemble
+from plaudit.reward.errors import Draining, ModelLoading, ModelNotFound
+from plaudit.reward.metrics import Metrics
+from plaudit.reward.served import Served
+from plaudit.reward.settings import ServerSettings
+
+
+class Catalog:
+    """Empty until its models are loaded; the first one is the default."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Served] = {}
+        self.loaded = False
+        self.draining = False
+
+    async def load(self, settings: ServerSettings, metrics: Metrics) -> None:
+        """Loads every model or raises ConfigurationError. Loading blocks a thread, not the loop."""
+        for model in settings.models:
+            began = time.monotonic()
+            served = await assemble(model, settings, metrics)
+            self._models[model.name] = served
+            metrics.loaded(served.card, time.monotonic() - began)
+        self.loaded = True
+
+    def choose(self, name: str) -> Served:
+        """As `find`, for new work: raises Draining when none is taken any more."""
+        if self.draining:
+            raise Draining
+        return self.find(name)
+
+    def find(self, name: str) -> Served:
+        """By `models/{model}`, `models/{model}/versions/{version}`, the bare name, or "" for the default."""
+        if not self.loaded:
+            raise ModelLoading
+        if not name:
+            return next(iter(self._models.values()))
+        model, _, version = name.removeprefix("models/").partition("/versions/")
+        found = self._models.get(model)
+        if found is None or version not in ("", found.card.version):
+            raise ModelNotFound(name, [f"models/{known}" for known in self._models])
+        return found
+
+    def all(self) -> list[Served]:
+        """Sorted by name."""
+        if not self.loaded:
+            raise ModelLoading
+        return [self._models[name] for name in sorted(self._models)]
+
+    def admissions(self) -> list[Admission]:
+        """What waits, model by model."""
+        return [model.admission for model in self._models.values()]
+
+    def beating(self, patience: float) -> bool:
+        """False when a model's thread stands still."""
+        return all(model.beating(patience) for model in self._models.values())
+
+    def close(self) -> None:
+        """Ends every model's threads."""
+        for model in self._models.values():
+            model.close()

@@ -1,0 +1,100 @@
+"""The one place where errors become statuses and calls are counted."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, cast
+
+import grpc
+import grpc.aio
+from google.rpc import status_pb2
+from google.rpc.code_pb2 import Code
+
+from plaudit.reward.catalog import Catalog
+from plaudit.reward.errors import RequestError, Unavailable
+from plaudit.reward.metrics import Metrics
+from plaudit.reward.status import TABLE, reason, to_status
+from plaudit.telemetry.logs import request_id
+
+log = logging.getLogger(__name__)
+
+SERVICE = "plaudit_protos.reward.v1.RewardService"
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler = Callable[[Any, Context], Awaitable[Any]]
+Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+
+class StatusInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the calls of RewardService; health and reflection pass through."""
+
+    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+        self._catalog, self._metrics = catalog, metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Method]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Method:
+        """As grpc.aio asks."""
+        handler = await continuation(handler_call_details)
+        service, _, method = str(handler_call_details.method).lstrip("/").partition("/")
+        if handler is None or service != SERVICE:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            self._wrap(method, cast(Handler, handler.unary_unary)),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _wrap(self, method: str, call: Handler) -> Handler:
+        async def counted(request: Any, context: Context) -> Any:
+            began = time.monotonic()
+            request_id.set(_request_id(request))
+            code = Code.OK
+            self._metrics.inflight.inc()
+            try:
+                return await call(request, context)
+            except asyncio.CancelledError:
+                code = Code.CANCELLED
+                self._metrics.cancelled.labels("call").inc()
+                raise
+            except Exception as error:
+                status = self._status(error)
+                code = Code.ValueType(status.code)
+                await _abort(context, status, error)
+            finally:
+                self._metrics.inflight.dec()
+                self._metrics.duration.labels(method).observe(time.monotonic() - began)
+                self._metrics.requests.labels(method, self._label(request), Code.Name(code)).inc()
+
+        return counted
+
+    def _status(self, error: Exception) -> status_pb2.Status:
+        if not isinstance(error, RequestError):
+            log.exception("a call failed")
+        elif TABLE[type(error)][0] != Code.INTERNAL:
+            self._metrics.rejected.labels(reason(error)).inc()
+        return to_status(error)
+
+    def _label(self, request: Any) -> str:
+        """The model's own name, never the caller's spelling of it."""
+        try:
+            return self._catalog.find(getattr(request, "model", getattr(request, "name", ""))).card.name
+        except RequestError:
+            return "unknown"
+
+
+async def _abort(context: Context, status: status_pb2.Status, error: Exception) -> None:
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if isinstance(error, Unavailable):
+        trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after * 1000))))
+    await context.abort(CODES[status.code], status.message, tuple(trailers))
+
+
+def _request_id(request: Any) -> str:
+    """The caller's, where it is short and printable; else one of our own."""
+    given = str(getattr(request, "request_id", ""))
+    return given if given and len(given) <= 128 and given.isprintable() else uuid.uuid4().hex

@@ -1,0 +1,97 @@
+"""The reward server's metrics, on a registry of its own. Labels are bounded: nothing a caller sends becomes one."""
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from plaudit.reward.admission import Admission
+from plaudit.reward.errors import DeadlineExpired, NonfiniteScore, RequestError
+from plaudit.reward.items import Answer, Card, Scored
+from plaudit.reward.status import reason
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
+RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 0.9)
+
+
+class Metrics:
+    """All of them."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+
+        def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
+            return Histogram(f"plaudit_{name}", text, labels, buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"plaudit_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+            return Gauge(f"plaudit_{name}", text, labels, registry=registry)
+
+        self.requests = counter("reward_requests_total", "Calls by their end.", ["method", "model", "code"])
+        self.items = counter("reward_items_total", "Items by their outcome.", ["model", "outcome"])
+        self.duration = histogram("reward_request_duration_seconds", "Whole calls.", SECONDS, ["method"])
+        self.stage = histogram("reward_stage_duration_seconds", "Parts of a call.", SECONDS, ["stage"])
+        self.queue_items = gauge("reward_queue_items", "Items admitted and not yet answered.")
+        self.queue_tokens = gauge("reward_queue_tokens", "Tokens admitted and not yet answered.")
+        self.queue_drain = gauge("reward_queue_drain_seconds", "Time the admitted work takes at the measured rate.")
+        self.batch_items = histogram("reward_batch_items", "Items of one forward pass.", COUNTS)
+        self.batch_tokens = histogram("reward_batch_tokens", "Distinct tokens of one forward pass.", TOKENS)
+        self.padding = histogram("reward_batch_padding_ratio", "Padding in the forward's tokens.", RATIOS)
+        self.input_tokens = histogram("reward_input_tokens", "Tokens the model read of an item.", TOKENS)
+        self.truncated = counter("reward_truncated_total", "Items of which tokens were cut.", ["side"])
+        self.rejected = counter("reward_rejected_total", "Calls refused before any work.", ["reason"])
+        self.expired = counter("reward_deadline_expired_total", "Items whose time was over.", ["where"])
+        self.cancelled = counter("reward_cancelled_total", "Calls the caller gave up.", ["where"])
+        self.score = histogram("reward_score", "Scores given: their drift is worth an alert.", SCORES, ["model"])
+        self.nonfinite = counter("reward_score_nonfinite_total", "NaN or infinity out of a model.")
+        self.info = gauge("reward_model_info", "1 for each served model.", ["model", "version", "digest", "dtype"])
+        self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", ["model"])
+        self.inflight = gauge("reward_inflight_requests", "Calls being answered.")
+        self.loop_lag = histogram("loop_lag_seconds", "How late the event loop wakes.", SECONDS)
+
+    def loaded(self, card: Card, seconds: float) -> None:
+        """One model is ready."""
+        self.info.labels(card.name, card.version, card.weights_sha256[:12], card.dtype).set(1)
+        self.load_seconds.labels(card.name).set(seconds)
+
+    def queued(self, admissions: Sequence[Admission]) -> None:
+        """What waits, over all models."""
+        self.queue_items.set(sum(one.items for one in admissions))
+        self.queue_tokens.set(sum(one.cost for one in admissions))
+        self.queue_drain.set(max((one.drain_seconds() for one in admissions), default=0.0))
+
+    def batch(self, items: int, cost: float, padded_cost: float) -> None:
+        """One forward pass ran."""
+        self.batch_items.observe(items)
+        self.batch_tokens.observe(cost)
+        self.padding.observe(1 - cost / padded_cost if padded_cost else 0.0)
+
+    def answered(self, model: str, answer: Answer) -> None:
+        """A call's items have their outcomes."""
+        self.stage.labels("tokenize").observe(answer.durations.tokenize)
+        self.stage.labels("queue").observe(answer.durations.queue)
+        self.stage.labels("forward").observe(answer.durations.forward)
+        for outcome in answer.outcomes:
+            if isinstance(outcome, Scored):
+                self._scored(model, outcome)
+            else:
+                self._failed(model, outcome)
+
+    def _scored(self, model: str, scored: Scored) -> None:
+        self.items.labels(model, "ok").inc()
+        self.score.labels(model).observe(scored.score)
+        if scored.input_tokens:
+            self.input_tokens.observe(scored.input_tokens)
+        if scored.truncated_tokens:
+            self.truncated.labels("left_prompt").inc()
+
+    def _failed(self, model: str, error: RequestError) -> None:
+        self.items.labels(model, reason(error).lower()).inc()
+        if isinstance(error, NonfiniteScore):
+            self.nonfinite.inc()
+        if isinstance(error, DeadlineExpired):
+            self.expired.labels("callable").inc()

@@ -1,0 +1,77 @@
+"""`plaudit serve settings.yaml`: serves until SIGTERM or Ctrl-C; a second signal ends it at once."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plaudit.reward.settings import ServerSettings
+from plaudit.settings import load
+from plaudit.telemetry import logs
+
+if TYPE_CHECKING:
+    from plaudit.reward.server import RewardServer
+
+
+def run(path: str, overrides: list[str]) -> int:
+    """Returns 0 after a drain. Raises ConfigurationError before anything is served."""
+    settings = load(ServerSettings, path, overrides)
+    logs.configure(settings.log_level)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the threads are counted out by our own pools
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: ServerSettings) -> int:
+    from plaudit.reward.server import RewardServer
+
+    stop = _on_signals()
+    _set_threads(settings)
+    async with RewardServer(settings) as server:
+        loading = asyncio.create_task(server.load())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            await loading
+            _announce(server)
+            await stopped
+        else:
+            loading.cancel()
+    return 0
+
+
+def _announce(server: "RewardServer") -> None:
+    names = ", ".join(model.card.resource for model in server.catalog.all())
+    addresses = {"address": server.address, "http_address": server.http_address}
+    if server.settings.ready_file:
+        partial = Path(server.settings.ready_file + ".partial")
+        partial.write_text(json.dumps(addresses) + "\n", encoding="utf-8")
+        os.replace(partial, server.settings.ready_file)
+    print(
+        f"plaudit serve: ready at {server.address} (metrics at http://{server.http_address}/metrics): {names}",
+        flush=True,
+    )
+
+
+def _on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second one ends the process at once."""
+    stop = asyncio.Event()
+
+    def received(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, received, number)
+    return stop
+
+
+def _set_threads(settings: ServerSettings) -> None:
+    """All device threads together get this process's cores. Rules alone never import torch."""
+    models = sum(model.folder is not None for model in settings.models)
+    if models:
+        import torch
+
+        torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // models))

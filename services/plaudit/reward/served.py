@@ -1,0 +1,26 @@
+"""What the service sees of a model, a rule or a function."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from plaudit.reward.admission import Admission
+from plaudit.reward.items import Answer, Card, Deadline, Item
+
+
+class Served(Protocol):
+    """A model, a rule or a function behind the service; nobody outside can tell which."""
+
+    card: Card
+    admission: Admission
+
+    async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
+        """Raises QueueFull, DeadlineUnreachable or DeadlineExpired for the call as a whole."""
+        ...
+
+    def beating(self, patience: float) -> bool:
+        """False when its thread has not moved for `patience` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Ends its threads; nothing is in flight any more."""
+        ...

@@ -1,0 +1,134 @@
+"""One process, one event loop: gRPC, health, /metrics and /health, and the way they come up and go down.
+
+start    bind both ports -> liveness SERVING -> load, warm up, verify -> readiness SERVING
+drain    readiness NOT_SERVING -> wait for the balancer -> refuse new calls -> finish what is in flight -> stop
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from plaudit.errors import ConfigurationError
+from plaudit.reward.catalog import Catalog
+from plaudit.reward.interceptor import SERVICE, StatusInterceptor
+from plaudit.reward.metrics import Metrics
+from plaudit.reward.servicer import RewardServicer
+from plaudit.reward.settings import ServerSettings, join_address, split_address
+from plaudit.telemetry.http import Health, application, bind, serving
+from plaudit_protos.reward.v1 import reward_pb2
+from plaudit_protos.reward.v1.reward_pb2_grpc import add_RewardServiceServicer_to_server
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+READINESS = ("", "readiness", SERVICE)
+LIVENESS = "liveness"
+TICK = 0.1
+"""Seconds between two looks at the loop's lag, the queue and the device threads."""
+
+
+class RewardServer:
+    """Use as `async with RewardServer(settings) as server`, then `await server.load()`."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.catalog = Catalog()
+        self.address = self.http_address = ""
+        self._ready = self._draining = False
+        self._health = health.aio.HealthServicer()
+        self._grpc = self._make_grpc_server()
+        self._open = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> "RewardServer":
+        """Binds and answers: alive, not ready. Raises ConfigurationError when a port is taken."""
+        host, port = split_address(self.settings.http_address)
+        listener = bind(host, port)
+        self.http_address = join_address(host, listener.getsockname()[1])
+        self.address = self._bind_grpc()
+        for name in READINESS:
+            await self._health.set(name, NOT_SERVING)
+        await self._health.set(LIVENESS, SERVING)
+        await self._grpc.start()
+        await self._open.enter_async_context(serving(application(self.metrics.registry, self._state), listener))
+        await self._open.enter_async_context(self._watching())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain()
+        await self._open.aclose()
+        self.catalog.close()
+
+    async def load(self) -> None:
+        """Loads the models, then reports ready. Raises ConfigurationError."""
+        await self.catalog.load(self.settings, self.metrics)
+        self._ready = True
+        for name in READINESS:
+            await self._health.set(name, SERVING)
+
+    async def drain(self) -> None:
+        """Takes no new work, finishes what it has, and stops listening. A second call does nothing."""
+        if self._draining:
+            return
+        self._draining = True
+        for name in READINESS:
+            await self._health.set(name, NOT_SERVING)
+        if self._ready:
+            await asyncio.sleep(self.settings.drain_wait)
+        self.catalog.draining = True
+        await self._grpc.stop(self.settings.drain_timeout)
+
+    def _make_grpc_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            interceptors=[StatusInterceptor(self.catalog, self.metrics)],
+            options=[
+                ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server on it
+                ("grpc.max_receive_message_length", self.settings.limits.max_request_bytes),
+            ],
+        )
+        servicer = RewardServicer(self.catalog, self.settings.limits, self.metrics, self.settings.deterministic)
+        add_RewardServiceServicer_to_server(servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (reward_pb2.DESCRIPTOR.services_by_name["RewardService"].full_name, health.SERVICE_NAME)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        return server
+
+    def _bind_grpc(self) -> str:
+        """Tried with a plain socket first: gRPC's own failure prints more than one clear line."""
+        host, port = split_address(self.settings.address)
+        bind(host, port, "gRPC").close()
+        try:
+            return join_address(host, self._grpc.add_insecure_port(join_address(host, port)))
+        except RuntimeError:
+            raise ConfigurationError(f"cannot listen on {host}:{port} for gRPC: choose another address") from None
+
+    def _state(self) -> Health:
+        if not self.catalog.beating(self.settings.stall_timeout):
+            return Health(False, "a device thread stands still")
+        if self._draining:
+            return Health(False, "draining")
+        return Health(self._ready, "" if self._ready else "loading")
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        """Measures how late the loop wakes, and lets liveness fall when a device thread stands still."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + TICK
+            await asyncio.sleep(TICK)
+            self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
+            self.metrics.queued(self.catalog.admissions())
+            alive = self.catalog.beating(self.settings.stall_timeout)
+            await self._health.set(LIVENESS, SERVING if alive else NOT_SERVING)

@@ -1,0 +1,125 @@
+"""The settings of `plaudit serve`."""
+
+import ipaddress
+from collections import Counter
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from plaudit.reward.rendering import Rendering
+from plaudit.settings import STRICT
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DigitsSettings:
+    """0.2 for every number (`\\b\\d+\\b`), at most 1; -0.2 when there is none."""
+
+    kind: Literal["digits"]
+    scope: Literal["response", "full_text"] = "response"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class KeywordSettings:
+    """1 when the word occurs, else 0."""
+
+    kind: Literal["keyword"]
+    word: Annotated[str, Field(min_length=1)]
+    case_sensitive: bool = False
+    scope: Literal["response", "full_text"] = "response"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CallableSettings:
+    """A Python function `f(prompt: str, response: str) -> float`, sync or async, that the operator trusts."""
+
+    function: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_]\w*$")]  # "package.module:name" or "path/file.py:name"
+    timeout: Seconds = 30.0  # for one item
+    concurrency: Count = 4  # items at a time
+    max_queue_items: Count = 4096
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelSettings:
+    """One model: exactly one of `folder`, `rule` and `callable`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+    folder: str | None = None  # a folder in Hugging Face format, or a name on the hub
+    rule: Annotated[DigitsSettings | KeywordSettings, Field(discriminator="kind")] | None = None
+    callable: CallableSettings | None = None
+    rendering: Rendering | None = None  # only for a folder without plaudit_reward.json
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"  # or "cuda", "cuda:1", ...
+
+    def __post_init__(self) -> None:
+        given = [kind for kind in ("folder", "rule", "callable") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of folder, rule, callable (given: {', '.join(given) or 'none'})")
+        if self.rendering is not None and self.folder is None:
+            raise ValueError("rendering is for a folder: rules and callables read text")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LimitSettings:
+    """How much one request, one batch and the queue may hold."""
+
+    max_items: Count = 1024  # in one request
+    max_item_bytes: Count = 1 << 20  # UTF-8 bytes of one item, or 4 a token
+    max_request_bytes: Count = 4 << 20  # serialised
+    max_batch_tokens: Count = 8192  # of one forward pass, padding included
+    max_queue_tokens: Count = 1 << 20  # waiting and running; above it, callers are told to come back
+    max_queue_items: Count = 8192
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ServerSettings:
+    """One reward server."""
+
+    models: Annotated[tuple[ModelSettings, ...], Field(min_length=1)]  # the first one answers when none is named
+    address: str = "127.0.0.1:50051"  # gRPC; port 0 takes any free one
+    http_address: str = "127.0.0.1:9090"  # /metrics and /health
+    insecure_bind: bool = False  # needed for other than loopback: there is no authentication
+    limits: LimitSettings = LimitSettings()
+    deterministic: bool = False  # one unpadded item a forward: bit-identical, whatever else is asked at the time
+    threads: Count | None = None  # of torch, for each model; null: this process's cores, shared among its models
+    tokenizer_threads: Count = 2  # for each model
+    ready_file: str | None = None  # where to write {"address": ..., "http_address": ...} once ready
+    drain_wait: Annotated[float, Field(ge=0)] = 0.0  # seconds between NOT_SERVING and refusing: the balancer's time
+    drain_timeout: Seconds = 30.0  # seconds for what is queued to finish
+    stall_timeout: Seconds = 120.0  # liveness fails when a device thread has not moved for so long
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def __post_init__(self) -> None:
+        twice = [name for name, count in Counter(model.name for model in self.models).items() if count > 1]
+        if twice:
+            raise ValueError(f"two models are named '{twice[0]}'")
+        for key, address in (("address", self.address), ("http_address", self.http_address)):
+            host, _ = split_address(address)
+            if not self.insecure_bind and not _is_loopback(host):
+                raise ValueError(
+                    f"{key} {address} can be reached from other machines and nobody is asked who they are: "
+                    "bind to 127.0.0.1, or set insecure_bind: true"
+                )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """("127.0.0.1", 50051) of "127.0.0.1:50051", ("::1", 0) of "[::1]:0"; raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"'{address}' is not of the form host:port, such as 127.0.0.1:50051")
+    return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The reverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

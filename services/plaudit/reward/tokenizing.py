@@ -1,0 +1,68 @@
+"""Rendering beside the event loop: a few threads with a tokenizer each, since one tokenizer is not for two threads."""
+
+import asyncio
+import copy
+import queue
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.reward.errors import InvalidItem, RequestError, TokenizerMismatch
+from plaudit.reward.items import Conversation, Item, Text, Tokens
+from plaudit.reward.rendering import Rendered, Rendering, render, render_tokens, tokenizer_digest
+from plaudit.reward.workers import DaemonPool
+
+CHUNK = 32
+"""Items for one job: a large request is spread over the threads."""
+
+
+class TokenizerPool:
+    """Turns items into ids."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, rendering: Rendering, vocabulary: int, threads: int, name: str
+    ) -> None:
+        self.sha256 = tokenizer_digest(tokenizer)
+        self._rendering, self._vocabulary = rendering, vocabulary
+        self._tokenizers: queue.SimpleQueue[PreTrainedTokenizerBase] = queue.SimpleQueue()
+        for _ in range(threads):
+            self._tokenizers.put(copy.deepcopy(tokenizer))
+        self._pool = DaemonPool(threads, f"tokenizer-{name}")
+
+    async def render(self, items: Sequence[Item]) -> list[Rendered | RequestError]:
+        """One result per item, in order."""
+        loop = asyncio.get_running_loop()
+        chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+        done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._render_all, chunk) for chunk in chunks))
+        return [result for results in done for result in results]
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown()
+
+    def _render_all(self, items: Sequence[Item]) -> list[Rendered | RequestError]:
+        tokenizer = self._tokenizers.get()
+        try:
+            return [self._render(tokenizer, item) for item in items]
+        finally:
+            self._tokenizers.put(tokenizer)
+
+    def _render(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Rendered | RequestError:
+        try:
+            rendered = self._ids(tokenizer, item)
+        except RequestError as error:
+            return error
+        return rendered if rendered.input_ids else InvalidItem("input", "renders to no token at all")
+
+    def _ids(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Rendered:
+        match item.input:
+            case Text(prompt, response):
+                return render(tokenizer, self._rendering, prompt, response, finish_reason=item.finish_reason)
+            case Conversation(messages):
+                return render(tokenizer, self._rendering, messages=messages, finish_reason=item.finish_reason)
+            case Tokens(prompt_ids, response_ids, digest):
+                if digest != self.sha256:
+                    raise TokenizerMismatch
+                if not all(0 <= token < self._vocabulary for token in (*prompt_ids, *response_ids)):
+                    raise InvalidItem("tokens", f"an id is not in 0..{self._vocabulary - 1}")
+                return render_tokens(tokenizer, self._rendering, prompt_ids, response_ids)
