@@ -151,7 +151,7 @@ def test_a_server_that_comes_up_later_is_found(driver):
     with FakeRewardServer(length) as server:
         port = int(server.address.rpartition(":")[2])
     with connected(driver, f"127.0.0.1:{port}") as client:
-        with pytest.raises(ServerUnavailable, match=rf"not ready after 0.3 s: reward server 127.0.0.1:{port}: "):
+        with pytest.raises(ServerUnavailable, match=rf"not ready after 0\.3 s: reward server 127.0.0.1:{port}: "):
             client.wait_until_ready(0.3)
         with FakeRewardServer(length, port=port):
             client.wait_until_ready(10)
