@@ -14,8 +14,8 @@ from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.demonstrations import Demonstration, read_demonstrations
 from plaudit.finetune.pairs import RenderedPairs, score_ids
+from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import InputTooLong, RequestError
-from plaudit.reward.folder import Calibration
 from plaudit.reward.rendering import Rendering, render
 from plaudit.rows import DataSettings
 from plaudit.trajectory import Message

@@ -1,0 +1,113 @@
+"""`plaudit eval settings.yaml`: how often a reward model agrees with preferences.
+
+    data: {source: preferences.jsonl}           any shape that `plaudit reward-model` takes; optional `subset`
+    reward: {address: 127.0.0.1:50051}          a server; or instead
+    folder: runs/reward_model                   a reward model's folder, scored in this process
+    output: runs/accuracy                       optional: accuracy.json and accuracy.md
+
+Beside each accuracy stand its standard error, the accuracy of picking the longer answer, and the difference between the
+two, taken pair by pair. A pair with a side that has no score is counted as missing, never as a number.
+"""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+from rich.console import Console
+
+from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
+from plaudit.evaluation.score import RewardServerSettings
+from plaudit.evaluation.sides import Answers, ask_folder, ask_server
+from plaudit.finetune.agreement import Agreement, agreement
+from plaudit.finetune.preferences import Preference, read_preferences
+from plaudit.rows import DataSettings
+from plaudit.settings import STRICT, load
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AccuracySettings:
+    """What is measured, and on what."""
+
+    data: DataSettings
+    reward: RewardServerSettings | None = None  # exactly one of `reward` and `folder`
+    folder: Path | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.reward is None) == (self.folder is None):
+            raise ValueError("give either `reward` (a server) or `folder` (a reward model's folder)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """The result of one evaluation."""
+
+    model: str  # models/{model}/versions/{version}, or the folder
+    overall: Agreement
+    subsets: dict[str, Agreement]  # by the rows' `subset`, in the order of their names
+    missing: Counter[str]  # why sides have no score -> how many
+    missing_pairs: int
+
+
+def run(path: str, overrides: list[str]) -> int:
+    """The command."""
+    settings = load(AccuracySettings, path, overrides)
+    found = evaluate(settings)
+    Console().print(as_table(found))
+    if settings.output is not None:
+        _write(settings.output, found)
+        print(f"wrote {settings.output}/accuracy.json and accuracy.md")
+    return 0
+
+
+def evaluate(settings: AccuracySettings) -> Accuracy:
+    """Scores both sides of every preference and compares; raises RunFailed when no pair has two scores."""
+    preferences = read_preferences(settings.data)
+    if settings.output is not None:
+        _make(settings.output)
+    if settings.folder is not None:
+        answers = ask_folder(settings.folder, preferences)
+    else:
+        answers = ask_server(settings.reward or RewardServerSettings(), preferences)
+    return compare(answers, preferences)
+
+
+def compare(answers: Answers, preferences: Sequence[Preference]) -> Accuracy:
+    """`answers` has the sides of `preferences`, in order."""
+    scored = [
+        (chosen, rejected, preference)
+        for chosen, rejected, preference in zip(answers.chosen, answers.rejected, preferences, strict=True)
+        if chosen is not None and rejected is not None
+    ]
+    if not scored:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in answers.missing.most_common(3))
+        raise RunFailed(f"none of the {len(preferences)} pairs has two scores: {reasons}")
+    names = sorted({preference.subset for _, _, preference in scored if preference.subset is not None})
+    return Accuracy(
+        model=answers.model,
+        overall=_agreement(scored),
+        subsets={name: _agreement([entry for entry in scored if entry[2].subset == name]) for name in names},
+        missing=answers.missing,
+        missing_pairs=len(preferences) - len(scored),
+    )
+
+
+def _agreement(scored: Sequence[tuple[float, float, Preference]]) -> Agreement:
+    chosen, rejected, preferences = zip(*scored, strict=True)
+    return agreement(chosen, rejected, preferences)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"output {folder} cannot be written: {error.strerror}") from None
+
+
+def _write(folder: Path, found: Accuracy) -> None:
+    (folder / "accuracy.json").write_text(json.dumps(as_dict(found), indent=1) + "\n", encoding="utf-8")
+    (folder / "accuracy.md").write_text(as_markdown(found), encoding="utf-8")
