@@ -63,6 +63,14 @@ def test_an_items_size_is_its_text_in_utf8_or_four_bytes_a_token(content, size):
     assert plan([ScoreItem(content)], ModelLimits(max_item_bytes=size - 1), "").failures
 
 
+@pytest.mark.parametrize("length", [*range(110, 140), *range(16370, 16390)])  # where a length takes one byte more
+def test_a_request_is_filled_to_the_last_byte(length):
+    item = ScoreItem(TextPair("", "r" * length))
+    size = pb.ScoreRequest(items=[item_to_pb(item)] * 2).ByteSize()
+    assert len(plan([item, item], ModelLimits(max_request_bytes=size), "").chunks) == 1
+    assert len(plan([item, item], ModelLimits(max_request_bytes=size - 1), "").chunks) == 2
+
+
 def test_an_item_too_large_fails_alone_and_says_by_how_much():
     batch = [ScoreItem(TextPair("p", "r" * n), item_id=str(n)) for n in (3, 300, 4)]
     planned = plan(batch, ModelLimits(max_item_bytes=100), "")

@@ -1,6 +1,10 @@
 """`plaudit score` against the fake reward server, through the command line."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,39 @@ def test_a_finished_run_asks_nothing_more_and_changes_nothing(files):
         assert files.score(server.address) == 0
         assert len(server.requests) == 1
     assert files.output.read_bytes() == before
+
+
+def test_scores_are_on_disk_before_the_next_batch_is_asked_for(files):
+    on_disk = []
+
+    def score(item: ScoreItem) -> float:
+        on_disk.append(len(files.lines()))
+        return length(item)
+
+    with FakeRewardServer(score) as server:
+        files.score(server.address, "batch_size=1")
+    assert on_disk == [0, 1, 2, 3]
+
+
+def test_an_interrupt_ends_it_at_once_and_keeps_what_is_scored(files):
+    stuck, over = threading.Event(), threading.Event()
+
+    def score(item: ScoreItem) -> float:
+        if len(server.requests) > 2:
+            stuck.set()
+            over.wait(30)
+        return length(item)
+
+    with FakeRewardServer(score, model=ModelInfo(MODEL.name, "", MODEL.provenance, ModelLimits(max_items=1))) as server:
+        command = [sys.executable, "-m", "plaudit.cli", "score", files.settings, f"reward.address={server.address}"]
+        process = subprocess.Popen([*command, "batch_size=2"], stderr=subprocess.PIPE, text=True)
+        assert stuck.wait(30)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=5)[1]
+        over.set()
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "plaudit score: interrupted"
+    assert [line["row"] for line in files.lines()] == [0, 1]
 
 
 def test_what_was_scored_before_the_server_went_away_is_kept(tmp_path, capsys):
