@@ -51,7 +51,7 @@ class Numbers(NamedTuple):
 
 def numbers(per_token: int, size: float = 5.0) -> st.SearchStrategy[Numbers]:
     """Batches of 1 to 4 rows of 1 to 6 tokens."""
-    number = st.floats(-size, size, width=32)
+    number = st.integers(-1000, 1000).map(lambda n: n * size / 1000)
     token = st.tuples(*[number] * per_token)
     return st.lists(st.lists(token, min_size=1, max_size=6), min_size=1, max_size=4).map(_padded)
 

@@ -18,6 +18,7 @@ from plaudit.policy.logprobs import (
     before_each_response_token,
     check_head,
     last_hidden_states,
+    output_width,
 )
 
 
@@ -63,7 +64,7 @@ class ActorCritic(nn.Module):
         check_head(plain)
         self.critic = copy.deepcopy(plain.base_model) if critic == "separate" else None
         self.frozen = None if isinstance(causal_lm, PeftModel) else copy.deepcopy(causal_lm).requires_grad_(False)
-        self.value_head = nn.Linear(plain.config.hidden_size, 1)
+        self.value_head = nn.Linear(output_width(plain), 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         self._autocast = autocast

@@ -58,7 +58,7 @@ class TokenHead:
     """
 
     def __init__(self, causal_lm: PreTrainedModel) -> None:
-        self._output = causal_lm.get_output_embeddings()  # type: ignore[no-untyped-call]
+        self._output = causal_lm.get_output_embeddings()
         config = causal_lm.config
         self._scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
         self._cap = getattr(config, "final_logit_softcapping", None)
@@ -85,6 +85,11 @@ class TokenHead:
         chosen = log_softmax.gather(1, tokens.unsqueeze(1)).squeeze(1)
         entropies = -(log_softmax.exp() * log_softmax).sum(dim=-1)
         return chosen, entropies
+
+
+def output_width(causal_lm: PreTrainedModel) -> int:
+    """d: of the states that the output layer reads; some models project them first, so it may not be `hidden_size`."""
+    return int(causal_lm.get_output_embeddings().weight.shape[1])
 
 
 @torch.no_grad()

@@ -1,0 +1,204 @@
+"""What every `Learner` does: the local one, and two ranks of it joined by gloo."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from policy.tiny import tiny_llama
+from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from plaudit.errors import ConfigurationError
+from plaudit.policy import flat_weights
+from plaudit.policy.loading import LoraSettings, PolicySettings
+from plaudit.ppo.learner import Learner
+from plaudit.ppo.settings import PPOSettings
+from plaudit.rollout.cluster import start_ray
+from plaudit.trainer.ranks import DataParallelLearner
+
+from . import reference
+from .checks import parameters
+from .learners import GENTLE, LIVELY, LORA, TEMPERATURE, learn, local, targets_of
+from .ragged import ragged_batch, real_tokens
+
+Make = Callable[..., Learner]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module", params=["local", "two ranks"])
+def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
+    """Learners by their settings: made once, and brought back to their first state each time they are asked for."""
+    made: dict[tuple[object, ...], tuple[Learner, dict[str, np.ndarray]]] = {}
+    connection = start_ray(None, num_cpus=2 * 8) if request.param == "two ranks" else None
+
+    def build(ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> Learner:
+        if (key := (str(ppo), str(lora))) not in made:
+            policy = PolicySettings(model=str(folder), lora=lora)
+            learner = local(folder, ppo, lora) if connection is None else _two(policy, ppo)
+            made[key] = (learner, learner.state())
+        learner, start = made[key]
+        learner.load_state(start)
+        return learner
+
+    yield build
+    for learner, _ in made.values():
+        learner.close()
+    if connection is not None:
+        connection.close()
+        assert not ray.is_initialized()
+
+
+def _two(policy: PolicySettings, ppo: PPOSettings) -> Learner:
+    return DataParallelLearner(policy, ppo, TEMPERATURE, 5, ranks=2, call_timeout_seconds=60)
+
+
+def test_any_learner_computes_what_a_local_one_computes(make: Make, folder: Path):
+    """Rule 12: evaluations, statistics and three updates' weights, 1e-5 relative; odd rows, so ranks are unequal."""
+    batches = [ragged_batch(seed, rows=7) for seed in range(3)]
+    ours, theirs = make(GENTLE), local(folder, GENTLE)
+    start = parameters(theirs)
+    ours_said, theirs_said = learn(ours, batches, GENTLE), learn(theirs, batches, GENTLE)
+    for a, b in zip(ours_said, theirs_said, strict=True):
+        assert a == {name: pytest.approx(value, rel=1e-4, abs=1e-6) for name, value in b.items()}
+    difference = np.linalg.norm(parameters(ours) - parameters(theirs)) / np.linalg.norm(parameters(theirs) - start)
+    assert difference < 1e-5
+    for name in ("logprobs", "reference_logprobs", "values"):
+        a, b = (getattr(learner.evaluate(batches[0]), name) for learner in (ours, theirs))
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_updates_are_repeatable_bit_for_bit(make: Make):
+    runs = [parameters(_after(make(), 2)) for _ in range(2)]
+    np.testing.assert_array_equal(*runs)
+
+
+def _after(learner: Learner, updates: int) -> Learner:
+    learn(learner, [ragged_batch(seed) for seed in range(updates)])
+    return learner
+
+
+def test_a_restored_learner_goes_on_bit_for_bit(make: Make):
+    """Weights, Adam's moments and step counts are all there is: nothing else carries over from step to step."""
+    learner, batch = _after(make(), 2), ragged_batch(9)
+    state = learner.state()
+    targets = targets_of(learner, batch)
+    first = learner.update(batch, targets, step=2), learner.state()
+    learner.load_state(state)
+    second = learner.update(batch, targets, step=2), learner.state()
+    assert first[0] == second[0]
+    for name, array in first[1].items():
+        np.testing.assert_array_equal(array, second[1][name])
+
+
+def test_a_restored_learner_keeps_its_first_reference(make: Make):
+    """Rule 20: the reference is what the run began with, also after a resume."""
+    batch = ragged_batch()
+    learner = make()
+    before = learner.evaluate(batch).reference_logprobs
+    moved = _after(learner, 2).state()
+    restored = make()
+    restored.load_state(moved)
+    evaluation = restored.evaluate(batch)
+    np.testing.assert_array_equal(evaluation.reference_logprobs, before)
+    assert np.abs(evaluation.logprobs - before).max() > 1e-2
+
+
+def test_a_checkpoint_of_another_model_is_refused(make: Make):
+    learner = make()
+    state = learner.state()
+    digest = np.zeros(32, dtype=np.uint8)
+    with pytest.raises(ConfigurationError, match="another reference"):
+        learner.load_state(state | {"reference_sha256": digest})
+    with pytest.raises(ConfigurationError, match="another model"):
+        learner.load_state({name: x for name, x in state.items() if name != "model.value_head.bias"})
+    with pytest.raises(ConfigurationError, match=r"\(3,\)"):
+        learner.load_state(state | {"model.value_head.bias": np.zeros(3, dtype=np.float32)})
+
+
+def test_learning_rate_zero_changes_nothing(make: Make):
+    """Negative control: ratio 1, KL 0."""
+    learner, batch = make(dataclasses.replace(LIVELY, learning_rate=0.0)), ragged_batch()
+    statistics = _said(learner, batch)
+    assert statistics["ratio_error"] < 2e-6
+    assert statistics["approx_kl"] < 1e-6
+    evaluation = learner.evaluate(batch)
+    np.testing.assert_array_equal(evaluation.logprobs, evaluation.reference_logprobs)
+
+
+def _said(learner: Learner, batch) -> dict[str, float]:
+    return learn(learner, [batch])[0]
+
+
+def test_the_scale_multiplies_the_learning_rate(make: Make):
+    learner, batch = make(), ragged_batch()
+    start = learner.evaluate(batch).logprobs
+    statistics = learner.update(batch, targets_of(learner, batch), step=0, learning_rate_scale=0.0)
+    assert statistics["learning_rate"] == 0
+    np.testing.assert_array_equal(learner.evaluate(batch).logprobs, start)
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied(make: Make):
+    learner, batch = make(), ragged_batch()
+    before = learner.state()
+    targets = targets_of(learner, batch)
+    broken = dataclasses.replace(targets, advantages=np.where(batch.response_mask, np.float32(np.nan), 0))
+    statistics = learner.update(batch, broken, step=0)
+    assert statistics["nonfinite_updates"] == LIVELY.epochs * LIVELY.minibatches
+    assert not math.isfinite(statistics["grad_norm"])
+    after = learner.state()
+    for name, array in before.items():
+        if name != "nonfinite_updates":
+            np.testing.assert_array_equal(array, after[name])
+    assert math.isfinite(learner.update(batch, targets, step=1)["grad_norm"])
+
+
+def test_statistics_weigh_every_real_token_alike(make: Make):
+    """Rules 12, 18: one epoch of one mini-batch before any step: means over tokens, from the evaluation alone."""
+    ppo = dataclasses.replace(LIVELY, epochs=1, minibatches=1)
+    learner, batch = make(ppo), ragged_batch()
+    targets = targets_of(learner, batch, ppo)
+    statistics = learner.update(batch, targets, step=0)
+    mask = batch.response_mask
+    assert statistics["policy_loss"] == pytest.approx(-targets.advantages[mask].mean(), abs=1e-5)
+    value_loss = (0.5 * (targets.old_values - targets.returns) ** 2)[mask].mean()
+    assert statistics["value_loss"] == pytest.approx(value_loss, rel=1e-4)
+    assert statistics["first_ratio_error"] < 2e-6
+
+
+def test_weights_are_the_policys_alone(make: Make, folder: Path):
+    """What workers load: the causal LM's parameters, no critic; and they are those after the update."""
+    learner, batch = _after(make(), 2), ragged_batch()
+    worker = AutoModelForCausalLM.from_pretrained(folder).eval()
+    flat_weights.load_into(worker, learner.weights())
+    logprobs = learner.evaluate(batch).logprobs
+    for row, mask in enumerate(batch.response_mask):
+        expected, _ = reference.response_logprobs(worker, *real_tokens(batch, row), TEMPERATURE)
+        np.testing.assert_allclose(logprobs[row][mask], expected, atol=1e-4)
+
+
+def test_with_lora_the_weights_are_the_adapters(make: Make):
+    learner = _after(make(lora=LORA), 1)
+    names = flat_weights.unpack(learner.weights())
+    assert names
+    assert all("lora_" in name for name in names)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_a_saved_policy_loads_anywhere(make: Make, tmp_path: Path, lora: LoraSettings | None):
+    learner, batch = _after(make(lora=lora), 2), ragged_batch()
+    learner.save(tmp_path / "policy")
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "policy").eval()
+    assert AutoTokenizer.from_pretrained(tmp_path / "policy").eos_token == "</s>"
+    logprobs = learner.evaluate(batch).logprobs
+    for row, mask in enumerate(batch.response_mask):
+        expected, _ = reference.response_logprobs(saved, *real_tokens(batch, row), TEMPERATURE)
+        np.testing.assert_allclose(logprobs[row][mask], expected, atol=2e-4)
+    assert set(load_file(tmp_path / "policy" / "critic.safetensors")) == {"value_head.weight", "value_head.bias"}
