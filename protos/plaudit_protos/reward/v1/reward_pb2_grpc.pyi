@@ -7,9 +7,11 @@ Scoring is pure: the same input on the same model version gives the same score, 
 A failed item is a status and never a number.
 
 Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.reward" and one of these reasons:
-  of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, INTERNAL
-  of a call    BATCH_TOO_LARGE, MODEL_NOT_FOUND, UNAUTHENTICATED, RATE_LIMITED (quota, with QuotaFailure), INTERNAL,
-               and, with RetryInfo, as UNAVAILABLE: QUEUE_FULL, DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
+  of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, CALLABLE_FAILED,
+               INTERNAL
+  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
+               RATE_LIMITED (a caller's quota, with QuotaFailure), and, as UNAVAILABLE with RetryInfo, QUEUE_FULL,
+               DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
 The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
 """
 
