@@ -96,7 +96,7 @@ def load_causal_lm(settings: PolicySettings, *, weights_dtype: torch.dtype = tor
     disable_dropout(model)
     strip_generation_config(model)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model if settings.lora is None else _with_lora(model, settings.lora)
 
 

@@ -30,6 +30,9 @@ from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.slot import Generate, Job, Load, Slot, Start, WorkerLost, WorkerOverdue
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
+ON_DISK = -1
+"""The version of the weights that a worker finds on disk."""
+
 Progress = Callable[[int, int], None]
 """Called with (groups done, groups in all)."""
 
@@ -47,7 +50,7 @@ class RayRolloutPool:
     """Implements `trainer.roles.RolloutPool`. Needs Ray to be there already (`cluster.start_ray`).
 
     Workers start in the background; what goes wrong with that is raised by `generate`. Before the first `set_weights`
-    they generate with the weights on disk, as version 0.
+    they generate with the weights on disk, as version -1.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class RayRolloutPool:
     ) -> None:
         self._settings, self._policy, self._engine = settings, policy, engine
         self.on_group_done = on_group_done
-        self._version = 0
+        self._version = ON_DISK
         self._weights: ray.ObjectRef[Any] | None = None  # None: those on disk
         self._restarts = self._redispatched = 0
         self._last_loss = "none could start"
@@ -86,8 +89,8 @@ class RayRolloutPool:
         return groups.trajectories()
 
     def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
-        """Gives every worker these weights, and waits until those that are up have loaded them."""
-        if version < self._version:
+        """Gives every worker these weights, and waits until those that are up have loaded them. Versions only rise."""
+        if version <= self._version:
             raise ValueError(f"weights of version {version} come after those of version {self._version}")
         self._version, self._weights = version, ray.put(weights)
         for slot in self._slots:
@@ -164,8 +167,9 @@ class RayRolloutPool:
             self._start(slot)
 
     def _all_lost(self) -> str:
-        cores, has = self._settings.cpus_per_worker, ray.cluster_resources().get("CPU", 0)
+        has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
         return (
-            f"every rollout worker is lost (the last one at {self._last_loss}): each of {len(self._slots)} asks for {cores:g} "
-            f"CPUs, the Ray cluster has {has:g}; the workers' own logs are in /tmp/ray/session_latest/logs"
+            f"every rollout worker is lost (the last one at {self._last_loss}): each of {len(self._slots)} asks for "
+            f"{self._settings.cpus_per_worker:g} CPUs, the Ray cluster has {has:g}; the workers' own logs are in "
+            "/tmp/ray/session_latest/logs"
         )

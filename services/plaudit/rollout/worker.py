@@ -21,7 +21,7 @@ class RolloutWorker:
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
-        self._version = -1
+        self._version = -1  # of weights that were never loaded
 
     def start(
         self,
@@ -34,9 +34,7 @@ class RolloutWorker:
         """Builds the engine and gives it its first weights, None for those on disk; returns the process id."""
         _prepare_process(settings)
         self._engine = build_engine(kind, policy, settings)
-        if weights is None:
-            self._version = version
-        else:
+        if weights is not None:
             self.set_weights(version, weights)
         return os.getpid()
 

@@ -1,0 +1,122 @@
+"""One buffer for all weights: what goes in comes out, without a copy, and bytes from elsewhere can only be refused."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from plaudit.policy.flat_weights import ALIGNMENT, DTYPES, MalformedWeightsError, load_into, pack, trainable, unpack
+from plaudit.policy.loading import LoraSettings, PolicySettings, load_causal_lm
+
+from .tiny import tiny_llama
+
+SHAPES = st.lists(st.integers(0, 5), max_size=4)
+TENSORS = st.dictionaries(
+    st.text(min_size=1, max_size=20), st.tuples(SHAPES, st.sampled_from(sorted(DTYPES))), max_size=6
+)
+
+
+def _tensor(shape: list[int], dtype: str) -> torch.Tensor:
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 50).to(DTYPES[dtype])
+
+
+@given(TENSORS)
+def test_what_is_packed_is_unpacked(described):
+    tensors = {name: _tensor(*of) for name, of in described.items()}
+    unpacked = unpack(pack(tensors))
+    assert list(unpacked) == list(tensors)
+    for name, tensor in tensors.items():
+        assert unpacked[name].dtype == tensor.dtype
+        assert torch.equal(unpacked[name], tensor)
+
+
+def test_unpacking_copies_nothing_and_takes_read_only_memory():
+    buffer = pack({"a": torch.arange(6.0).view(2, 3), "b": torch.ones(7, dtype=torch.bfloat16)})
+    buffer.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensors = unpack(buffer)
+    begin, end = buffer.ctypes.data, buffer.ctypes.data + buffer.nbytes
+    for tensor in tensors.values():
+        assert begin <= tensor.data_ptr() < end
+        assert (tensor.data_ptr() - begin) % ALIGNMENT == 0
+
+
+def test_a_transposed_tensor_is_packed_in_its_own_order():
+    tensor = torch.arange(6.0).view(2, 3).T
+    assert torch.equal(unpack(pack({"t": tensor}))["t"], tensor)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_damaged_buffer_is_refused_or_read_as_tensors_inside_it(data):
+    buffer = pack({"weight": torch.ones(4, 4), "bias": torch.zeros(4)})
+    for _ in range(data.draw(st.integers(1, 8))):
+        buffer[data.draw(st.integers(0, 200))] = data.draw(st.integers(0, 255))
+    buffer = buffer[: data.draw(st.integers(0, len(buffer)))]
+    try:
+        tensors = unpack(buffer)
+    except MalformedWeightsError:
+        return
+    for tensor in tensors.values():
+        assert tensor.numel() == 0 or tensor.data_ptr() + tensor.nbytes <= buffer.ctypes.data + len(buffer)
+
+
+@pytest.mark.parametrize(
+    "change", [{"offset": 0}, {"offset": 2**62}, {"shape": [10**9]}, {"shape": [-4]}, {"dtype": "object"}]
+)
+def test_a_header_that_points_elsewhere_is_refused(change):
+    import json
+
+    row = {"name": "w", "dtype": "float32", "shape": [4], "offset": 128} | change
+    text = json.dumps([row]).encode()
+    blob = b"PLAUDITW" + len(text).to_bytes(8, "little") + text
+    buffer = np.frombuffer(blob.ljust(256, b"\0"), dtype=np.uint8)
+    with pytest.raises(MalformedWeightsError, match="'w'"):
+        unpack(buffer)
+
+
+def test_loading_moves_exactly_the_trainable_weights(tmp_path: Path):
+    policy = PolicySettings(model=str(tiny_llama(tmp_path / "m")), lora=LoraSettings(rank=2))
+    model, other = load_causal_lm(policy), load_causal_lm(policy)
+    weights = trainable(model)
+    assert weights
+    assert all("lora_" in name for name in weights)
+    with torch.no_grad():
+        for tensor in weights.values():
+            tensor.normal_()
+    load_into(other, pack(weights))
+    assert all(torch.equal(tensor, trainable(other)[name]) for name, tensor in weights.items())
+
+
+def test_tied_weights_travel_once(tmp_path: Path):
+    model = load_causal_lm(PolicySettings(model=str(tiny_llama(tmp_path / "m", tied=True))))
+    names = set(trainable(model))
+    assert "model.embed_tokens.weight" in names
+    assert "lm_head.weight" not in names
+    changed = {name: tensor + 1 for name, tensor in trainable(model).items()}
+    load_into(model, pack(changed))
+    assert torch.equal(model.get_output_embeddings().weight, changed["model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("wrong", ["name", "shape"])
+def test_weights_of_another_model_change_nothing(wrong):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = {name: tensor.clone() for name, tensor in trainable(model).items()}
+    foreign = {name: tensor + 1 for name, tensor in before.items()}
+    last = foreign.pop("1.bias")
+    foreign |= {"2.bias": last} if wrong == "name" else {"1.bias": torch.ones(3)}
+    with pytest.raises(MalformedWeightsError, match=r"bias"):
+        load_into(model, pack(foreign))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainable(model).items())
+
+
+def test_a_bfloat16_model_takes_float32_weights():
+    model = nn.Linear(3, 3).to(torch.bfloat16)
+    load_into(model, pack({"weight": torch.full((3, 3), 1 / 3), "bias": torch.zeros(3)}))
+    assert model.weight[0, 0].item() == torch.tensor(1 / 3).bfloat16().item()
