@@ -14,7 +14,7 @@ from plaudit.ppo.targets import make_targets
 from plaudit.trajectory import TrainingBatch
 
 from . import reference
-from .learners import GENTLE, LIVELY, TEMPERATURE, learn, local, targets_of
+from .learners import LIVELY, TEMPERATURE, learn, local, targets_of
 from .ragged import EOS, PAD, ragged_batch, real_tokens, scored_row
 
 
@@ -91,9 +91,9 @@ def the_split_changes_nothing(folder: Path) -> None:
     batch = ragged_batch(rows=9)
     moves = []
     for tokens in (1, 40, 10_000):
-        learner = local(folder, dataclasses.replace(GENTLE, microbatch_tokens=tokens))
+        learner = local(folder, dataclasses.replace(LIVELY, microbatch_tokens=tokens))
         start = parameters(learner)
-        learn(learner, [batch, batch], GENTLE)
+        learn(learner, [batch, batch], LIVELY)
         moves.append(parameters(learner) - start)
     for move in moves[1:]:
         assert np.linalg.norm(move - moves[0]) < 1e-5 * np.linalg.norm(moves[0])

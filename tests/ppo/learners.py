@@ -10,11 +10,8 @@ from plaudit.trajectory import TrainingBatch
 
 TEMPERATURE = 0.7
 LORA = LoraSettings(rank=4, alpha=8.0)
-LIVELY = PPOSettings(learning_rate=1e-3, epochs=2, minibatches=2, max_grad_norm=10.0)
-"""Moves a tiny model visibly in one update."""
-
-GENTLE = PPOSettings(learning_rate=1e-3, epochs=2, minibatches=2, max_grad_norm=10.0, adam_eps=1e-2)
-"""Adam with an epsilon that gradients feel: its steps are smooth in the gradient, so rounding stays rounding."""
+LIVELY = PPOSettings(learning_rate=3e-3, epochs=2, minibatches=2, max_grad_norm=10.0, adam_eps=1e-2)
+"""Moves a tiny model visibly in one update. With such an epsilon Adam's steps are smooth: rounding stays rounding."""
 
 
 def local(folder: Path, ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> LocalLearner:

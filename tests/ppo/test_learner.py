@@ -16,13 +16,12 @@ from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
 from plaudit.policy.loading import LoraSettings, PolicySettings
 from plaudit.ppo.learner import Learner
-from plaudit.ppo.settings import PPOSettings
 from plaudit.rollout.cluster import start_ray
 from plaudit.trainer.ranks import DataParallelLearner
 
 from . import reference
 from .checks import parameters
-from .learners import GENTLE, LIVELY, LORA, TEMPERATURE, learn, local, targets_of
+from .learners import LIVELY, LORA, TEMPERATURE, learn, local, targets_of
 from .ragged import ragged_batch, real_tokens
 
 Make = Callable[..., Learner]
@@ -36,13 +35,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["local", "two ranks"])
 def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
     """Learners by their settings: made once, and brought back to their first state each time they are asked for."""
-    made: dict[tuple[object, ...], tuple[Learner, dict[str, np.ndarray]]] = {}
-    connection = start_ray(None, num_cpus=2 * 8) if request.param == "two ranks" else None
+    made: dict[str, tuple[Learner, dict[str, np.ndarray]]] = {}
+    connection = start_ray(None, num_cpus=4) if request.param == "two ranks" else None
 
-    def build(ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> Learner:
-        if (key := (str(ppo), str(lora))) not in made:
+    def build(lora: LoraSettings | None = None) -> Learner:
+        if (key := str(lora)) not in made:
             policy = PolicySettings(model=str(folder), lora=lora)
-            learner = local(folder, ppo, lora) if connection is None else _two(policy, ppo)
+            learner = local(folder, lora=lora) if connection is None else _two(policy)
             made[key] = (learner, learner.state())
         learner, start = made[key]
         learner.load_state(start)
@@ -56,23 +55,23 @@ def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
         assert not ray.is_initialized()
 
 
-def _two(policy: PolicySettings, ppo: PPOSettings) -> Learner:
-    return DataParallelLearner(policy, ppo, TEMPERATURE, 5, ranks=2, call_timeout_seconds=60)
+def _two(policy: PolicySettings) -> Learner:
+    return DataParallelLearner(policy, LIVELY, TEMPERATURE, 5, ranks=2, call_timeout_seconds=60)
 
 
 def test_any_learner_computes_what_a_local_one_computes(make: Make, folder: Path):
     """Rule 12: evaluations, statistics and three updates' weights, 1e-5 relative; odd rows, so ranks are unequal."""
     batches = [ragged_batch(seed, rows=7) for seed in range(3)]
-    ours, theirs = make(GENTLE), local(folder, GENTLE)
+    ours, theirs = make(), local(folder)
     start = parameters(theirs)
-    ours_said, theirs_said = learn(ours, batches, GENTLE), learn(theirs, batches, GENTLE)
+    ours_said, theirs_said = learn(ours, batches), learn(theirs, batches)
     for a, b in zip(ours_said, theirs_said, strict=True):
         assert a == {name: pytest.approx(value, rel=1e-4, abs=1e-6) for name, value in b.items()}
     difference = np.linalg.norm(parameters(ours) - parameters(theirs)) / np.linalg.norm(parameters(theirs) - start)
     assert difference < 1e-5
     for name in ("logprobs", "reference_logprobs", "values"):
         a, b = (getattr(learner.evaluate(batches[0]), name) for learner in (ours, theirs))
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_updates_are_repeatable_bit_for_bit(make: Make):
@@ -125,24 +124,13 @@ def test_a_checkpoint_of_another_model_is_refused(make: Make):
 
 def test_learning_rate_zero_changes_nothing(make: Make):
     """Negative control: ratio 1, KL 0."""
-    learner, batch = make(dataclasses.replace(LIVELY, learning_rate=0.0)), ragged_batch()
-    statistics = _said(learner, batch)
+    learner, batch = make(), ragged_batch()
+    statistics = learner.update(batch, targets_of(learner, batch), step=0, learning_rate_scale=0.0)
+    assert statistics["learning_rate"] == 0
     assert statistics["ratio_error"] < 2e-6
     assert statistics["approx_kl"] < 1e-6
     evaluation = learner.evaluate(batch)
     np.testing.assert_array_equal(evaluation.logprobs, evaluation.reference_logprobs)
-
-
-def _said(learner: Learner, batch) -> dict[str, float]:
-    return learn(learner, [batch])[0]
-
-
-def test_the_scale_multiplies_the_learning_rate(make: Make):
-    learner, batch = make(), ragged_batch()
-    start = learner.evaluate(batch).logprobs
-    statistics = learner.update(batch, targets_of(learner, batch), step=0, learning_rate_scale=0.0)
-    assert statistics["learning_rate"] == 0
-    np.testing.assert_array_equal(learner.evaluate(batch).logprobs, start)
 
 
 def test_a_gradient_that_is_not_finite_is_not_applied(make: Make):
@@ -161,11 +149,10 @@ def test_a_gradient_that_is_not_finite_is_not_applied(make: Make):
 
 
 def test_statistics_weigh_every_real_token_alike(make: Make):
-    """Rules 12, 18: one epoch of one mini-batch before any step: means over tokens, from the evaluation alone."""
-    ppo = dataclasses.replace(LIVELY, epochs=1, minibatches=1)
-    learner, batch = make(ppo), ragged_batch()
-    targets = targets_of(learner, batch, ppo)
-    statistics = learner.update(batch, targets, step=0)
+    """Rules 12, 18: while the weights stand still, the statistics are means over the tokens of the evaluation."""
+    learner, batch = make(), ragged_batch()
+    targets = targets_of(learner, batch)
+    statistics = learner.update(batch, targets, step=0, learning_rate_scale=0.0)
     mask = batch.response_mask
     assert statistics["policy_loss"] == pytest.approx(-targets.advantages[mask].mean(), abs=1e-5)
     value_loss = (0.5 * (targets.old_values - targets.returns) ** 2)[mask].mean()
