@@ -76,6 +76,10 @@ class RayRolloutPool:
         """A snapshot."""
         return PoolCounts(sum(slot.alive for slot in self._slots), self._restarts, self._redispatched)
 
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that are up."""
+        return [slot.pid for slot in self._slots if slot.alive]
+
     def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
         """One trajectory per request, in order.
 
@@ -149,7 +153,7 @@ class RayRolloutPool:
                 groups.give_back(job.index, str(loss))
             return
         if isinstance(job, Start | Load):
-            slot.version, slot.failed_starts = job.version, 0
+            slot.loaded(job, result)
         elif isinstance(job, Generate) and job.groups is groups:  # else left over from a call that was given up
             groups.finish(job.index, result)
             if self.on_group_done is not None:

@@ -60,6 +60,7 @@ class Slot:
         self.call: ray.ObjectRef[Any] | None = None
         self.deadline = 0.0  # of the call, monotonic seconds
         self.version: int | None = None  # of the weights loaded; None before the start is over
+        self.pid = 0
         self.failed_starts = 0
 
     @property
@@ -93,6 +94,12 @@ class Slot:
             raise error.cause from error
         except RayError as error:  # the actor, its process, its node or its memory is gone
             raise WorkerLost(type(error).__name__) from None
+
+    def loaded(self, job: Start | Load, result: int) -> None:
+        """`job` ended well; a start's result is the process id."""
+        self.version, self.failed_starts = job.version, 0
+        if isinstance(job, Start):
+            self.pid = result
 
     def dismiss(self) -> None:
         """Ends the actor, if there is one, and forgets its job."""

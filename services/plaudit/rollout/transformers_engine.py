@@ -1,5 +1,6 @@
 """The engine on plain transformers: `policy.generation` on the CPU, or on the GPU that Ray gave the worker."""
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import torch
 from peft import PeftModel
 from torch import nn
+from transformers.utils import logging
 
 from plaudit.policy.flat_weights import load_into
 from plaudit.policy.generation import generate
@@ -21,6 +23,7 @@ class TransformersEngine:
     """With LoRA the adapter is merged once per version, so that generation costs what it costs without one."""
 
     def __init__(self, policy: PolicySettings, settings: RolloutSettings) -> None:
+        _prepare_process(settings)
         dtype = getattr(torch, settings.dtype or policy.dtype)
         device = "cuda" if settings.gpus_per_worker and torch.cuda.is_available() else "cpu"
         self._tokenizer = load_tokenizer(policy)
@@ -39,3 +42,11 @@ class TransformersEngine:
         pad = self._tokenizer.pad_token_id
         with self._merger.merged() if self._merger is not None else nullcontext():
             return generate(self._model, requests, sampling, pad, weight_version, self._tokenizer)
+
+
+def _prepare_process(settings: RolloutSettings) -> None:
+    """As many torch threads as the worker owns cores: more would fight over them, and change the results."""
+    torch.set_num_threads(max(1, int(settings.cpus_per_worker)))
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -32,7 +32,6 @@ class RolloutWorker:
         weights: npt.NDArray[np.uint8] | None,
     ) -> int:
         """Builds the engine and gives it its first weights, None for those on disk; returns the process id."""
-        _prepare_process(settings)
         self._engine = build_engine(kind, policy, settings)
         if weights is not None:
             self.set_weights(version, weights)
@@ -50,14 +49,3 @@ class RolloutWorker:
         """In order, stamped with the version they were sampled with."""
         assert self._engine is not None
         return self._engine.generate(requests, sampling, self._version)
-
-
-def _prepare_process(settings: RolloutSettings) -> None:
-    """As many torch threads as the worker owns cores: more would fight over them, and change the results."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(max(1, int(settings.cpus_per_worker)))
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
