@@ -13,12 +13,14 @@ from plaudit.finetune.agreement import Agreement, Estimate
 if TYPE_CHECKING:
     from plaudit.evaluation.accuracy import Accuracy
 
-COLUMNS = ("pairs", "accuracy %", "ties wrong", "length rule", "gain over it [95 %]", "ties")
+COLUMNS = ("pairs", "accuracy %", "ties wrong", "length rule", "gain over it [95 %]")
 
 
 def as_table(found: Accuracy) -> Table:
     """For the terminal."""
-    table = Table(title=f"Agreement with preferences: {found.model}", caption=_caption(found), box=box.SIMPLE)
+    table = Table(
+        title=f"Agreement with preferences: {found.model}", caption=_caption(found), box=box.SIMPLE, show_edge=False
+    )
     table.add_column("")
     for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
@@ -58,7 +60,6 @@ def _cells(row: Agreement) -> tuple[str, ...]:
         _with_error(row.accuracy_ties_wrong),
         _with_error(row.length_rule),
         f"{100 * row.gain.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
-        str(row.ties),
     )
 
 
@@ -67,7 +68,7 @@ def _with_error(estimate: Estimate) -> str:
 
 
 def _caption(found: Accuracy) -> str:
-    text = "± is one standard error; a tie counts half, the length rule picks the longer answer."
+    text = f"± is one standard error. The length rule picks the longer answer. {found.overall.ties} ties count half."
     if found.missing_pairs:
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.missing.most_common())
         text += f" {found.missing_pairs} pairs have no score and are left out ({reasons})."

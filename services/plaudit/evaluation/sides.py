@@ -113,10 +113,10 @@ def _explained(error: RewardError, server: RewardServerSettings) -> PlauditError
     match error:
         case ServerUnavailable() | DeadlineExceeded():
             remedy = "start it with `plaudit serve`, or raise reward.startup_timeout_s or reward.timeout_s"
-            return DependencyUnreachable(f"reward server {server.address}: {error}: {remedy}")
+            return DependencyUnreachable(f"{error}: {remedy}")
         case ModelNotFound():
             return ConfigurationError(f"reward server {server.address} has no model '{server.model}'")
         case InvalidRequest() | Unauthenticated():
-            return ConfigurationError(f"reward server {server.address}: {error}")
+            return ConfigurationError(f"{error}")
         case _:
-            return RunFailed(f"reward server {server.address}: {error}")
+            return RunFailed(f"{error}")

@@ -37,7 +37,7 @@ def load_base_tokenizer(base: PolicySettings) -> PreTrainedTokenizerBase:
 
 
 def load_classifier(
-    base: PolicySettings, tokenizer: PreTrainedTokenizerBase, *, dropout: bool, seed: int
+    base: PolicySettings, tokenizer: PreTrainedTokenizerBase, *, dropout: bool = False, seed: int = 0
 ) -> Classifier:
     """The base with one output, float32, on the CPU; with LoRA where `base.lora` says so. Raises ConfigurationError."""
     check_source(base.model, base.revision)

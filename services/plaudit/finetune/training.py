@@ -57,6 +57,7 @@ def trainer_arguments(settings: TrainingSettings, policy: PolicySettings, output
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
+        "use_cpu": not torch.cuda.is_available(),
         "bf16": policy.dtype == "bfloat16",  # autocast; the weights stay float32
         "gradient_checkpointing": policy.gradient_checkpointing,
         "save_strategy": "no",

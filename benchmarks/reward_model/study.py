@@ -1,0 +1,155 @@
+"""How good is a reward model on real preferences? Cross-validation against two rules that know no language.
+
+    python benchmarks/reward_model/study.py --base models/minilm --output runs/study TRAIN.jsonl.gz DEV.jsonl.gz
+
+Every pair is scored by a model that never saw it, in K folds over all rows given. The comparison with picking the
+longer answer and with a bag-of-words Bradley-Terry model is taken pair by pair, on the same pairs. A fold that is done
+is kept in the output folder: run the command again to go on. Settings are arguments: choose them on other data.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import bag_of_words
+import numpy as np
+import numpy.typing as npt
+
+from plaudit.finetune.agreement import Estimate, estimate, length_outcomes, outcomes
+from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
+from plaudit.finetune.pairs import render_pairs, score_ids
+from plaudit.finetune.preferences import Preference, read_preferences
+from plaudit.finetune.reward_model import RewardModelSettings, fit
+from plaudit.finetune.training import TrainingSettings, silence_libraries
+from plaudit.policy.settings import PolicySettings
+from plaudit.reward.rendering import Rendering
+from plaudit.rows import DataSettings
+
+Outcomes = npt.NDArray[np.float64]
+
+
+def main() -> None:
+    arguments = _parse()
+    silence_libraries()
+    settings = _settings(arguments)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    preferences = read_preferences(settings.data)
+    folds = np.random.default_rng(arguments.seed).permutation(len(preferences)) % arguments.folds
+    model, words = np.full((2, len(preferences)), np.nan)
+    seconds = 0.0
+    for fold in range(arguments.folds):
+        record = _fold(settings, fold, preferences, folds)
+        model[folds == fold], words[folds == fold] = record["model"], record["words"]
+        seconds += record["seconds"]
+    report = _report(settings, model, words, length_outcomes(preferences), seconds)
+    (settings.output / "study.md").write_text(report, encoding="utf-8")
+    print(report)
+
+
+def _fold(
+    settings: RewardModelSettings, fold: int, preferences: list[Preference], folds: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """Outcomes (1, 0.5, 0; null without a score) on one fold of models trained on the others; kept on disk."""
+    path = settings.output / f"fold-{fold}.json"
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    training = [p for p, place in zip(preferences, folds, strict=True) if place != fold]
+    held_out = [p for p, place in zip(preferences, folds, strict=True) if place == fold]
+    started = time.monotonic()
+    record = {
+        "model": [None if np.isnan(value) else value for value in _reward_model(settings, training, held_out)],
+        "words": list(_bag_of_words(training, held_out)),
+        "seconds": time.monotonic() - started,
+    }
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return record
+
+
+def _reward_model(settings: RewardModelSettings, training: list[Preference], held_out: list[Preference]) -> Outcomes:
+    """(n,) NaN where a held-out pair is longer than the model reads."""
+    tokenizer = load_base_tokenizer(settings.base)
+    pairs, asked = (
+        render_pairs(tokenizer, settings.rendering, part, name)
+        for part, name in ((training, "training"), (held_out, "held out"))
+    )
+    model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
+    fit(settings, model, tokenizer, pairs, render_pairs(tokenizer, settings.rendering, [], "nothing"))
+    scores = score_ids(model, asked.chosen_ids + asked.rejected_ids, tokenizer.pad_token_id, "scoring")
+    right = outcomes(scores[: len(asked)], scores[len(asked) :])
+    scored = {id(preference): value for preference, value in zip(asked.preferences, right, strict=True)}
+    return np.array([scored.get(id(preference), np.nan) for preference in held_out])
+
+
+def _bag_of_words(training: list[Preference], held_out: list[Preference]) -> Outcomes:
+    inner = np.arange(len(training)) % 5
+    weights = bag_of_words.fit_best(bag_of_words.features(training), inner)
+    differences = bag_of_words.features(held_out) @ weights
+    return outcomes(differences, np.zeros(len(differences)))
+
+
+def _report(settings: RewardModelSettings, model: Outcomes, words: Outcomes, length: Outcomes, seconds: float) -> str:
+    """Markdown. Pairs without a score are left out of every row, so that all rows are about the same pairs."""
+    scored = ~np.isnan(model)
+    model, words, length = model[scored], words[scored], length[scored]
+    rows = [
+        ("reward model", estimate(model)),
+        ("bag-of-words Bradley-Terry", estimate(words)),
+        ("length rule", estimate(length)),
+        ("reward model - length rule", estimate(model - length)),
+        ("reward model - bag of words", estimate(model - words)),
+        ("bag of words - length rule", estimate(words - length)),
+    ]
+    training = settings.training
+    lines = [
+        f"{len(model)} pairs scored by models that did not see them, {int((~scored).sum())} longer than "
+        f"{settings.rendering.max_tokens} tokens and left out; base {Path(settings.base.model).name} in "
+        f"{settings.base.dtype}, {training.epochs:g} epochs, batch {training.batch_size}, learning rate "
+        f"{training.learning_rate:g}, dropout {'on' if settings.dropout else 'off'}; {seconds / 60:.0f} minutes.",
+        "",
+        "| % | estimate | standard error | 95 % interval |",
+        "|---|---:|---:|---:|",
+        *(_row(name, found) for name, found in rows),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _row(name: str, found: Estimate) -> str:
+    low, high = found.interval
+    return (
+        f"| {name} | {100 * found.value:.1f} | {100 * found.standard_error:.1f} | {100 * low:.1f} to {100 * high:.1f} |"
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> RewardModelSettings:
+    return RewardModelSettings(
+        base=PolicySettings(model=arguments.base, dtype=arguments.dtype),
+        data=DataSettings(source=arguments.data),
+        output=arguments.output,
+        rendering=Rendering(max_tokens=arguments.max_tokens, truncation="left_prompt"),
+        dropout=arguments.dropout,
+        training=TrainingSettings(
+            epochs=arguments.epochs, learning_rate=arguments.learning_rate, seed=arguments.seed, warmup=0.1
+        ),
+    )
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", nargs="+", help="preferences: JSON lines, Parquet, a folder or the name of a data set")
+    parser.add_argument("--base", required=True, help="the model to start from: a folder or a name")
+    parser.add_argument("--output", type=Path, required=True, help="a folder for folds, metrics and study.md")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--dropout", action="store_true")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

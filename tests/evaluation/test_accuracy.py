@@ -1,0 +1,132 @@
+"""`plaudit eval`: against a server over gRPC and against a folder, with scores that are missing and scores that tie."""
+
+import json
+
+import pytest
+
+from plaudit.cli import main
+from plaudit.errors import DependencyUnreachable, RunFailed
+from plaudit.evaluation.accuracy import AccuracySettings, evaluate
+from plaudit.evaluation.score import RewardServerSettings
+from plaudit.reward.rendering import Rendering
+from plaudit.rows import DataSettings
+from plaudit_client import Conversation, ScoreFailure
+from plaudit_client.fake import FakeRewardServer
+from tests.reward import tiny_models
+
+ROWS = [
+    {"prompt": "Hi", "chosen": "yes yes", "rejected": "no", "subset": "easy"},
+    {"prompt": "Hi", "chosen": "yes", "rejected": "no, never", "subset": "easy"},
+    {"prompt": "Hi", "chosen": "well", "rejected": "hmm", "subset": "hard"},
+    {"chosen": "\n\nHuman: Hi\n\nAssistant: no", "rejected": "\n\nHuman: Bye\n\nAssistant: yes"},
+]
+
+
+def write_rows(tmp_path, rows):
+    path = tmp_path / "preferences.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def text_of(item):
+    return item.input.messages[-1].content if isinstance(item.input, Conversation) else item.input.response
+
+
+def count_yes(item):
+    return float(text_of(item).count("yes"))
+
+
+def evaluate_with(tmp_path, server, rows=ROWS):
+    data = DataSettings(source=write_rows(tmp_path, rows))
+    return evaluate(AccuracySettings(data=data, reward=RewardServerSettings(address=server.address)))
+
+
+def test_ties_count_half_or_nothing_and_subsets_stand_alone(tmp_path):
+    with FakeRewardServer(count_yes) as server:
+        found = evaluate_with(tmp_path, server)
+    assert found.model == "models/fake/versions/1"
+    assert (found.overall.accuracy.value, found.overall.accuracy_ties_wrong.value) == (2.5 / 4, 2 / 4)
+    assert (found.overall.ties, found.overall.accuracy.n) == (1, 4)
+    assert found.overall.length_rule.value == 2 / 4
+    assert found.overall.gain.value == pytest.approx(0.5 / 4)
+    assert {name: subset.accuracy.value for name, subset in found.subsets.items()} == {"easy": 1.0, "hard": 0.5}
+
+
+def test_a_failed_score_is_missing_and_never_a_number(tmp_path):
+    def score(item):
+        if text_of(item) in ("hmm", "no, never"):
+            return ScoreFailure("", "NONFINITE_SCORE", "not finite", "INTERNAL")
+        return count_yes(item)
+
+    with FakeRewardServer(score) as server:
+        found = evaluate_with(tmp_path, server)
+    assert (found.missing_pairs, dict(found.missing)) == (2, {"NONFINITE_SCORE": 2})
+    assert (found.overall.accuracy.n, found.overall.accuracy.value) == (2, 0.5)
+    assert list(found.subsets) == ["easy"]
+
+
+def test_no_score_at_all_is_no_result(tmp_path):
+    with (
+        FakeRewardServer(lambda item: ScoreFailure("", "INPUT_TOO_LONG", "too long", "INVALID_ARGUMENT")) as server,
+        pytest.raises(RunFailed, match="none of the 4 pairs has two scores: 8 INPUT_TOO_LONG"),
+    ):
+        evaluate_with(tmp_path, server)
+
+
+def test_conversations_travel_as_conversations(tmp_path):
+    turns = [{"role": "user", "content": "Hi"}]
+    row = {"prompt": turns, "chosen": "yes", "rejected": "no"}
+    with FakeRewardServer(count_yes) as server:
+        found = evaluate_with(tmp_path, server, [row])
+        (items,) = server.requests
+    assert found.overall.accuracy.value == 1
+    assert [type(item.input) for item in items] == [Conversation, Conversation]
+    assert [(turn.role, turn.content) for turn in items[0].input.messages] == [("user", "Hi"), ("assistant", "yes")]
+
+
+def test_a_server_that_never_comes_is_a_dependency_not_a_mistake(tmp_path):
+    with FakeRewardServer(count_yes) as server:
+        address = server.address
+    settings = AccuracySettings(
+        data=DataSettings(source=write_rows(tmp_path, ROWS)),
+        reward=RewardServerSettings(address=address, startup_timeout_s=0.5),
+    )
+    with pytest.raises(DependencyUnreachable, match="plaudit serve"):
+        evaluate(settings)
+
+
+def test_a_folder_gives_table_json_and_markdown(tmp_path, capsys):
+    folder = tiny_models.encoder(tmp_path / "model", Rendering(max_tokens=24))
+    rows = [*ROWS, {"prompt": "Hi", "chosen": "yes " * 40, "rejected": "no"}]
+    path = tmp_path / "eval.yaml"
+    path.write_text(json.dumps({"data": {"source": write_rows(tmp_path, rows)}, "folder": str(folder)}))
+    assert main(["eval", str(path), f"output={tmp_path / 'out'}"]) == 0
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "accuracy.json").read_text())
+    markdown = (tmp_path / "out" / "accuracy.md").read_text()
+    assert report["missing"] == {"INPUT_TOO_LONG": 1}
+    assert report["overall"]["accuracy"]["n"] == 4
+    assert 0 <= report["overall"]["accuracy"]["value"] <= 1
+    assert list(report["subsets"]) == ["easy", "hard"]
+    for text in (printed, markdown):
+        assert "1 pairs have no score and are left out (1 INPUT_TOO_LONG)" in " ".join(text.split())
+    accuracy = f"{100 * report['overall']['accuracy']['value']:.1f} ±"
+    assert accuracy in printed
+    assert accuracy in markdown
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({}, "give either `reward`"),
+        ({"reward": {}, "folder": "x"}, "give either `reward`"),
+        ({"folder": "/no/such/folder"}, "/no/such/folder has no plaudit_reward.json"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_line(tmp_path, capsys, tree, message):
+    path = tmp_path / "eval.yaml"
+    path.write_text(json.dumps(tree | {"data": {"source": write_rows(tmp_path, ROWS)}}))
+    assert main(["eval", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,51 @@
+"""Accuracy, its uncertainty and the length rule, against slow obvious versions and known distributions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaudit.finetune.agreement import agreement, estimate
+from plaudit.finetune.preferences import Preference, Side
+
+
+def preference(chosen_length, rejected_length):
+    return Preference(Side("q", "x" * chosen_length), Side("q", "x" * rejected_length), "f:1")
+
+
+PAIRS = st.lists(st.tuples(*[st.integers(-2, 2)] * 2, *[st.integers(0, 3)] * 2), min_size=2, max_size=30)
+
+
+@given(PAIRS)
+def test_counts_as_the_obvious_loop_does(pairs):
+    found = agreement([p[0] for p in pairs], [p[1] for p in pairs], [preference(p[2], p[3]) for p in pairs])
+    right = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b, _, _ in pairs]
+    longer = [1.0 if c > d else 0.5 if c == d else 0.0 for _, _, c, d in pairs]
+    n = len(pairs)
+    assert found.accuracy.value == pytest.approx(sum(right) / n)
+    assert found.accuracy_ties_wrong.value == pytest.approx(sum(value == 1 for value in right) / n)
+    assert found.length_rule.value == pytest.approx(sum(longer) / n)
+    assert found.gain.value == pytest.approx(sum(right) / n - sum(longer) / n)
+    assert found.ties == right.count(0.5)
+    variance = sum((value - sum(right) / n) ** 2 for value in right) / (n - 1)
+    assert found.accuracy.standard_error == pytest.approx(math.sqrt(variance / n))
+
+
+def test_the_gain_is_paired_so_agreeing_with_the_length_rule_leaves_no_uncertainty():
+    preferences = [preference(*lengths) for lengths in [(2, 1), (1, 2), (3, 1), (1, 5)]]
+    found = agreement([2, 1, 3, 1], [1, 2, 1, 5], preferences)
+    assert (found.gain.value, found.gain.standard_error) == (0, 0)
+    assert found.accuracy.standard_error > 0.2
+
+
+def test_the_interval_covers_the_truth_95_times_in_100():
+    random = np.random.default_rng(0)
+    samples = [estimate(random.binomial(1, 0.65, size=300).astype(float)) for _ in range(2000)]
+    covered = np.mean([low <= 0.65 <= high for low, high in (sample.interval for sample in samples)])
+    assert covered == pytest.approx(0.95, abs=0.015)
+
+
+def test_one_pair_has_no_standard_error():
+    assert agreement([1], [0], [preference(1, 2)]).accuracy.standard_error == 0

@@ -1,0 +1,172 @@
+"""Every common shape of preferences and demonstrations, and every way a row can be wrong."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaudit.errors import ConfigurationError
+from plaudit.finetune.demonstrations import demonstration_of
+from plaudit.finetune.preferences import MARKER, preferences_of, read_preferences
+from plaudit.rows import DataSettings, Row
+from plaudit.trajectory import Message
+
+ASKED = Message("user", "Hi")
+SYSTEM = Message("system", "Be kind.")
+
+
+def turn(role, content):
+    return {"role": role, "content": content}
+
+
+def row(**fields):
+    return Row(fields, "data.jsonl:7")
+
+
+def only(**fields):
+    (preference,) = preferences_of(row(**fields))
+    return preference
+
+
+def sides(preference):
+    return [(side.prompt, side.response) for side in (preference.chosen, preference.rejected)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "prompt"),
+    [
+        ({"prompt": "Hi", "chosen": "yes", "rejected": "no"}, "Hi"),
+        ({"prompt": [turn("user", "Hi")], "chosen": "yes", "rejected": "no"}, (ASKED,)),
+        (
+            {
+                "prompt": [turn("user", "Hi")],
+                "chosen": [turn("assistant", "yes")],
+                "rejected": [turn("assistant", "no")],
+            },
+            (ASKED,),
+        ),
+        (  # the prompt again at the head of both conversations, as in UltraFeedback
+            {
+                "prompt": "Hi",
+                "chosen": [turn("user", "Hi"), turn("assistant", "yes")],
+                "rejected": [turn("user", "Hi"), turn("assistant", "no")],
+            },
+            (ASKED,),
+        ),
+        (  # implicit prompt
+            {
+                "chosen": [turn("system", "Be kind."), turn("user", "Hi"), turn("assistant", "yes")],
+                "rejected": [turn("system", "Be kind."), turn("user", "Hi"), turn("assistant", "no")],
+            },
+            (SYSTEM, ASKED),
+        ),
+        (
+            {"chosen": "\n\nHuman: Hi\n\nAssistant: yes", "rejected": "\n\nHuman: Hi\n\nAssistant: no"},
+            "\n\nHuman: Hi\n\nAssistant: ",
+        ),
+    ],
+)
+def test_every_shape_of_a_pair(fields, prompt):
+    preference = only(**fields)
+    assert sides(preference) == [(prompt, "yes"), (prompt, "no")]
+    assert (preference.margin, preference.subset, preference.where) == (None, None, "data.jsonl:7")
+
+
+def test_transcripts_need_not_begin_alike_and_split_at_their_last_answer():
+    chosen = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Go on\n\nAssistant: \n\nHuman: was no marker"
+    preference = only(chosen=chosen, rejected="\n\nHuman: Bye\n\nAssistant:")
+    assert preference.chosen.response == "\n\nHuman: was no marker"
+    assert sides(preference)[1] == ("\n\nHuman: Bye\n\nAssistant:", "")
+
+
+@given(st.text(), st.text().filter(lambda text: MARKER not in MARKER[1:] + text))
+def test_a_transcript_is_never_changed_only_split(head, response):
+    side = only(chosen=head + MARKER + response, rejected=MARKER).chosen
+    assert side.prompt + side.response == head + MARKER + response
+    assert side.response == response.removeprefix(" ")
+
+
+def test_ranks_give_every_pair_that_does_not_tie():
+    found = preferences_of(row(prompt="Hi", responses=["b", "a", "c", "b too"], ranks=[2, 1, 3, 2]))
+    pairs = sorted((preference.chosen.response, preference.rejected.response) for preference in found)
+    assert pairs == [("a", "b"), ("a", "b too"), ("a", "c"), ("b", "c"), ("b too", "c")]
+
+
+@given(st.lists(st.integers(0, 3), max_size=6))
+def test_ranked_pairs_agree_with_the_obvious_loop(ranks):
+    responses = [str(index) for index in range(len(ranks))]
+    found = preferences_of(row(prompt="Hi", responses=responses, ranks=ranks))
+    expected = {(a, b) for a in range(len(ranks)) for b in range(len(ranks)) if ranks[a] < ranks[b]}
+    assert {(int(p.chosen.response), int(p.rejected.response)) for p in found} == expected
+    assert len(found) == len(expected)
+
+
+def test_margin_and_subset_are_kept():
+    preference = only(prompt="Hi", chosen="yes", rejected="no", margin=2, subset="chat")
+    assert (preference.margin, preference.subset) == (2.0, "chat")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt": "Hi", "chosen": "yes"}, "'rejected' is missing"),
+        ({"prompt": "Hi", "chosen": "yes", "rejected": 5}, "'rejected' must be text, found 5"),
+        ({"prompt": 5, "chosen": "yes", "rejected": "no"}, "'prompt' must be text, found 5"),
+        ({"chosen": "yes", "rejected": "no"}, r"'chosen' has no '\\n\\nAssistant:'"),
+        ({"chosen": [], "rejected": []}, "'chosen' is an empty list"),
+        ({"chosen": [turn("user", "Hi")], "rejected": []}, "'chosen' ends with a message by 'user'"),
+        ({"chosen": [turn("assistant", "Hi")], "rejected": []}, "'chosen' is an answer without a question"),
+        ({"prompt": "Hi", "chosen": "yes", "rejected": "no", "margin": "big"}, "'margin' must be a finite number"),
+        ({"prompt": "Hi", "chosen": "yes", "rejected": "no", "margin": -1}, "'margin' is -1.0: it must be at least 0"),
+        ({"prompt": "Hi", "responses": ["a", "b"], "ranks": [1]}, "'ranks' has 1 entries for 2 responses"),
+        ({"prompt": "Hi", "responses": ["a", 3], "ranks": [1, 2]}, r"'responses\[1\]' must be text"),
+        ({"prompt": "Hi", "responses": ["a", "b"], "ranks": [1, "x"]}, r"'ranks\[1\]' must be a finite number"),
+        ({"responses": ["a", "b"], "ranks": [1, 2]}, "'prompt' is missing"),
+    ],
+)
+def test_a_malformed_pair_is_named(fields, message):
+    with pytest.raises(ConfigurationError, match=rf"^data\.jsonl:7: {message}") as caught:
+        preferences_of(row(**fields))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_nothing_but_ties_is_an_error(tmp_path):
+    path = tmp_path / "ties.jsonl"
+    path.write_text(json.dumps({"prompt": "Hi", "responses": ["a", "b"], "ranks": [1, 1]}))
+    with pytest.raises(ConfigurationError, match="ranks its responses alike"):
+        read_preferences(DataSettings(source=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "prompt"),
+    [
+        ({"prompt": "Hi", "response": "yes"}, "Hi"),
+        ({"prompt": "Hi", "completion": "yes"}, "Hi"),
+        ({"prompt": [turn("user", "Hi")], "completion": [turn("assistant", "yes")]}, (ASKED,)),
+        ({"instruction": "Say", "input": "Hi", "output": "yes"}, "Say\n\nHi"),
+        ({"instruction": "Say", "input": "", "output": "yes"}, "Say"),
+        ({"instruction": "Say", "output": "yes"}, "Say"),
+        ({"messages": [turn("system", "Be kind."), turn("user", "Hi"), turn("assistant", "yes")]}, (SYSTEM, ASKED)),
+        ({"text": "yes"}, None),
+    ],
+)
+def test_every_shape_of_a_demonstration(fields, prompt):
+    demonstration = demonstration_of(row(**fields))
+    assert (demonstration.prompt, demonstration.response) == (prompt, "yes")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt": "Hi"}, "'response' is missing"),
+        ({"label": 1}, "'prompt' is missing, and so are 'messages', 'instruction' and 'text'"),
+        ({"messages": [turn("assistant", "yes")]}, "'messages' is an answer without a question"),
+        ({"messages": [turn("user", "Hi")]}, "'messages' ends with a message by 'user'"),
+        ({"instruction": "Say", "input": "Hi"}, "'output' is missing"),
+        ({"prompt": "Hi", "completion": [turn("user", "a"), turn("assistant", "b")]}, "'completion' has 2 messages"),
+    ],
+)
+def test_a_malformed_demonstration_is_named(fields, message):
+    with pytest.raises(ConfigurationError, match=rf"^data\.jsonl:7: {message}"):
+        demonstration_of(row(**fields))
