@@ -40,7 +40,7 @@ class RewardServer:
         self.address = self.http_address = ""
         self._ready = self._draining = False
         self._health = health.aio.HealthServicer()
-        self._grpc = self._make_grpc_server()
+        self._grpc: grpc.aio.Server | None = None
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "RewardServer":
@@ -48,7 +48,7 @@ class RewardServer:
         host, port = split_address(self.settings.http_address)
         listener = bind(host, port)
         self.http_address = join_address(host, listener.getsockname()[1])
-        self.address = self._bind_grpc()
+        self._grpc = self._listen()
         for name in READINESS:
             await self._health.set(name, NOT_SERVING)
         await self._health.set(LIVENESS, SERVING)
@@ -79,7 +79,8 @@ class RewardServer:
         if self._ready:
             await asyncio.sleep(self.settings.drain_wait)
         self.catalog.draining = True
-        await self._grpc.stop(self.settings.drain_timeout)
+        if self._grpc is not None:
+            await self._grpc.stop(self.settings.drain_timeout)
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(
@@ -96,14 +97,16 @@ class RewardServer:
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         return server
 
-    def _bind_grpc(self) -> str:
+    def _listen(self) -> grpc.aio.Server:
         """Tried with a plain socket first: gRPC's own failure prints more than one clear line."""
         host, port = split_address(self.settings.address)
         bind(host, port, "gRPC").close()
+        server = self._make_grpc_server()
         try:
-            return join_address(host, self._grpc.add_insecure_port(join_address(host, port)))
+            self.address = join_address(host, server.add_insecure_port(join_address(host, port)))
         except RuntimeError:
             raise ConfigurationError(f"cannot listen on {host}:{port} for gRPC: choose another address") from None
+        return server
 
     def _state(self) -> Health:
         if not self.catalog.beating(self.settings.stall_timeout):

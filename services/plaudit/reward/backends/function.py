@@ -98,14 +98,26 @@ class FunctionModel:
     def _start(self, prompt: str, response: str) -> "asyncio.Future[object]":
         """Begins one call; its place is free again when it has really ended."""
         if self._loop is not None:
-            coroutine = self._function(prompt, response)
-            assert inspect.iscoroutine(coroutine)
-            call = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+            call = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._await(prompt, response), self._loop))
         else:
-            call = asyncio.wrap_future(self._threads.submit(self._function, prompt, response))
+            call = asyncio.wrap_future(self._threads.submit(self._call, prompt, response))
         self._began[call] = time.monotonic()
         call.add_done_callback(self._ended)
         return call
+
+    def _call(self, prompt: str, response: str) -> object:
+        try:
+            return self._function(prompt, response)
+        except SystemExit:
+            raise RuntimeError("exit() called") from None  # else it would end the server
+
+    async def _await(self, prompt: str, response: str) -> object:
+        waited = self._call(prompt, response)
+        assert inspect.isawaitable(waited)
+        try:
+            return await waited
+        except SystemExit:
+            raise RuntimeError("exit() called") from None
 
     def _ended(self, call: "asyncio.Future[object]") -> None:
         self._places.release()

@@ -1,0 +1,158 @@
+"""The server's scores are those of a plain single-item forward of transformers, whatever is asked beside them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, XLNetConfig, XLNetForSequenceClassification
+
+from plaudit.reward.backends.model import ModelBackend
+from plaudit.reward.folder import Calibration, write
+from plaudit.reward.loading import load_model
+from plaudit.reward.rendering import Rendering
+
+from . import tiny_models
+from .serving import pb, scores, serving, text
+
+WORDS = ["what", "does", "a", "ticket", "cost", "12", "euros", "thank", "you", "we", "open", "at", "9", "日本", "café"]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)
+PAIRS = st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["stop", "length"])), min_size=1, max_size=12)
+FINISH = {"stop": pb.FINISH_REASON_STOP, "length": pb.FINISH_REASON_LENGTH}
+
+
+def reference(folder: Path, kind: str, prompt: str, response: str, finish: str) -> float:
+    """Written out by hand with transformers alone."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    first = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    last = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    if kind == "chat":
+        body = f"<s><|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{response}"
+        ids = tokenizer(body + ("<|im_end|>\n" if finish == "stop" else ""), add_special_tokens=False)["input_ids"]
+    else:
+        ids = [first, *tokenizer(prompt + response, add_special_tokens=False)["input_ids"]]
+        ids += [last] if finish == "stop" else []
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids])).logits[0, 0].item()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    root = tmp_path_factory.mktemp("models")
+    plain, chat = Rendering(max_tokens=512), Rendering(kind="chat", max_tokens=512)
+    return {
+        "decoder": (tiny_models.decoder(root / "decoder", plain), "plain"),
+        "decoder-chat": (tiny_models.decoder(root / "chat", chat), "chat"),
+        "decoder-pad-is-eos": (tiny_models.decoder(root / "pad", plain, pad="</s>"), "plain"),
+        "encoder": (tiny_models.encoder(root / "encoder", plain), "plain"),
+    }
+
+
+@pytest.mark.parametrize("which", ["decoder", "decoder-chat", "decoder-pad-is-eos", "encoder"])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=PAIRS)
+async def test_a_batch_scores_like_single_items(folders, which: str, pairs):
+    folder, kind = folders[which]
+    async with serving({"name": "m", "folder": str(folder)}, threads=1) as running:
+        assert next(iter(running.server.catalog.all())).card.max_tokens == 512
+        reply = await running.score(*(text(p, r, finish_reason=FINISH[f]) for p, r, f in pairs))
+    expected = [reference(folder, kind, *pair) for pair in pairs]
+    assert scores(reply) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+async def test_deterministic_scores_are_the_same_bits_whatever_is_asked_beside_them(folders):
+    folder, _ = folders["decoder"]
+    items = [text("what does it cost " * n, " 12 euros" * n) for n in range(1, 20)]
+    async with serving({"name": "m", "folder": str(folder)}, deterministic=True, threads=1) as running:
+        together = scores(await running.score(*items))
+        backwards = scores(await running.score(*reversed(items)))
+        alone = [scores(await running.score(item))[0] for item in items]
+        info = (await running.stub.GetModel(pb.GetModelRequest())).model
+    assert together == alone == backwards[::-1]
+    assert info.deterministic
+
+
+def xlnet(folder: Path) -> Path:
+    """Reads its score out at the last position, so padding on the right would change it."""
+    tokenizer = tiny_models.decoder_tokenizer()
+    torch.manual_seed(0)
+    config = XLNetConfig(vocab_size=len(tokenizer), d_model=32, n_layer=2, n_head=4, d_inner=64, num_labels=1)
+    config.pad_token_id = tokenizer.pad_token_id
+    model = XLNetForSequenceClassification(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("make", "pads"), [(tiny_models.decoder, True), (tiny_models.encoder, True), (xlnet, False)])
+def test_rows_are_padded_only_where_that_changes_nothing(tmp_path: Path, make, pads: bool):
+    backend = ModelBackend(make(tmp_path), dtype="float32", device="cpu", max_tokens=64)
+    assert backend.pads is pads
+    rows = [tuple(range(10, 10 + length)) for length in (3, 9, 9, 1, 30)]
+    rows[2] = rows[2][::-1]
+    assert backend.forward(rows) == pytest.approx([backend.alone(row) for row in rows], rel=1e-5, abs=1e-5)
+
+
+async def test_an_item_that_makes_nan_fails_alone(tmp_path: Path):
+    folder = tiny_models.decoder(tmp_path)
+    model, tokenizer = load_model(folder), AutoTokenizer.from_pretrained(folder)
+    model.get_input_embeddings().weight.data[tokenizer.convert_tokens_to_ids("Z")] = float("nan")
+    model.save_pretrained(folder)
+    rendering = {"kind": "plain", "max_tokens": 64}
+    async with serving({"name": "m", "folder": str(folder), "rendering": rendering}, threads=1) as running:
+        reply = await running.score(text("a", "b"), text("a", "Z", item_id="bad"), text("a", "c"))
+        sick = reply.results[1]
+        assert [result.WhichOneof("result") for result in reply.results] == ["score", "error", "score"]
+        assert sick.item_id == "bad"
+        assert not sick.score.HasField("score")
+        expected = [reference(folder, "plain", "a", response, "stop") for response in "bc"]
+        assert scores(reply) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+async def test_calibration_and_provenance_are_in_every_reply(tmp_path: Path):
+    folder = tiny_models.decoder(tmp_path)
+    record = write(
+        folder,
+        Rendering(max_tokens=64, truncation="left_prompt"),
+        self_test=tiny_models.SELF_TEST,
+        calibration=Calibration(mean=0.5, std=4.0),
+    )
+    async with serving({"name": "m", "folder": str(folder)}, threads=1) as running:
+        reply = await running.score(text("When do you open? " * 20, " At 9."), text("When?", " At 9."))
+    (cut, whole) = (result.score for result in reply.results)
+    assert cut.truncated
+    assert (cut.input_tokens, whole.truncated) == (64, False)
+    assert cut.truncated_tokens > 0 == whole.truncated_tokens
+    assert whole.score == pytest.approx((whole.raw_score - 0.5) / 4.0)
+    assert reply.model.weights_sha256 == record.weights_sha256
+    assert reply.model.rendering_sha256 == record.rendering_sha256
+    assert reply.model.calibration_id == record.calibration.id
+    assert reply.model.name == f"models/m/versions/{record.version}"
+    assert reply.model.dtype == "float32"
+
+
+async def test_token_ids_score_like_their_text_and_foreign_ones_are_refused(folders):
+    folder, _ = folders["decoder"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    head, tail = [1, *tokenizer("When?")["input_ids"]], [*tokenizer(" At 9.")["input_ids"], 2]
+    async with serving({"name": "m", "folder": str(folder)}, threads=1) as running:
+        sha = (await running.stub.GetModel(pb.GetModelRequest())).model.tokenizer_sha256
+
+        def tokens(prompt, response, digest=sha):
+            return pb.ScoreItem(tokens=pb.TokenPair(prompt_ids=prompt, response_ids=response, tokenizer_sha256=digest))
+
+        reply = await running.score(
+            tokens(head, tail),
+            text("When?", " At 9."),
+            tokens(head, tail, "0" * 64),
+            tokens([10**6], [2]),
+            tokens([], []),
+        )
+    assert scores(reply)[0] == pytest.approx(scores(reply)[1], rel=1e-5)
+    assert [result.WhichOneof("result") for result in reply.results] == ["score", "score", "error", "error", "error"]
+    assert json.loads((folder / "plaudit_reward.json").read_text())["format"] == 1
