@@ -39,6 +39,21 @@ async def test_alive_while_loading_ready_when_loaded():
         assert all((await health(channel)).values())
 
 
+async def test_liveness_falls_while_a_device_thread_stands_still(tmp_path: Path):
+    (tmp_path / "hang.py").write_text("import time\ndef score(prompt, response):\n    time.sleep(1)\n    return 1.0\n")
+    hang = {"name": "hang", "callable": {"function": f"{tmp_path}/hang.py:score", "concurrency": 1}}
+    async with serving(hang, stall_timeout=0.3) as running:
+        assert (await health(running.channel))["liveness"]
+        call = asyncio.ensure_future(running.score(text("", "")))
+        await asyncio.sleep(0.7)
+        assert not (await health(running.channel))["liveness"]
+        async with httpx.AsyncClient() as http:
+            assert "stands still" in (await http.get(f"http://{running.server.http_address}/health")).text
+        await call
+        await asyncio.sleep(0.3)
+        assert (await health(running.channel))["liveness"]
+
+
 async def test_reflection_tells_the_services():
     async with serving(DIGITS) as running:
         stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)

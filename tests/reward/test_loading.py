@@ -6,7 +6,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from plaudit.errors import ConfigurationError
-from plaudit.reward.loading import load_model, load_tokenizer, locate
+from plaudit.reward.loading import load_model, load_tokenizer
+from plaudit.reward.sources import locate
 
 from . import tiny_models
 

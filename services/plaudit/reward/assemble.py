@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from plaudit.errors import ConfigurationError
 from plaudit.reward.backends.function import FunctionModel, find_function, source_of
@@ -27,17 +27,26 @@ if TYPE_CHECKING:  # imported only where a model is served: rules need neither t
     from plaudit.reward.folder import RewardFolder
     from plaudit.reward.tokenizing import TokenizerPool
 
+T = TypeVar("T")
 
-async def assemble(model: ModelSettings, settings: ServerSettings, metrics: Metrics) -> Served:
+
+async def assemble(model: ModelSettings, folder: Path | None, settings: ServerSettings, metrics: Metrics) -> Served:
     """Raises ConfigurationError. Loading weights blocks a thread of its own, not the loop."""
     if model.rule is not None:
         return _from_rule(model.name, model.rule, settings, metrics)
     if model.callable is not None:
         return _from_function(model.name, model.callable)
-    loader = DaemonPool(1, f"load-{model.name}")
-    loaded = await asyncio.get_running_loop().run_in_executor(loader, _load, model, settings)
-    loader.shutdown()
-    return _from_folder(loaded, settings, metrics)
+    assert folder is not None
+    return _from_folder(await in_thread(lambda: _load(model, folder, settings)), settings, metrics)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Off the loop, on a thread that does not keep the process from ending."""
+    pool = DaemonPool(1, "load")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+    finally:
+        pool.shutdown()
 
 
 def _from_rule(
@@ -103,15 +112,13 @@ def _as_ids(rendered: Rendered) -> Ready[tuple[int, ...]]:
     return Ready(tuple(rendered.input_ids), tokens, tokens, rendered.truncated_tokens)
 
 
-def _load(model: ModelSettings, settings: ServerSettings) -> _Loaded:
+def _load(model: ModelSettings, folder: Path, settings: ServerSettings) -> _Loaded:
     """Loads, warms up and verifies the self-test."""
     from plaudit.reward.backends.model import ModelBackend
     from plaudit.reward.folder import verify
-    from plaudit.reward.loading import load_tokenizer, locate
+    from plaudit.reward.loading import load_tokenizer
     from plaudit.reward.tokenizing import TokenizerPool
 
-    assert model.folder is not None
-    folder = locate(model.folder)
     tokenizer = load_tokenizer(folder)
     record = _record(folder, model, tokenizer)
     backend = ModelBackend(folder, dtype=model.dtype, device=model.device, max_tokens=record.rendering.max_tokens)

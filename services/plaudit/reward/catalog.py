@@ -3,11 +3,12 @@
 import time
 
 from plaudit.reward.admission import Admission
-from plaudit.reward.assemble import assemble
+from plaudit.reward.assemble import assemble, in_thread
 from plaudit.reward.errors import Draining, ModelLoading, ModelNotFound
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.served import Served
 from plaudit.reward.settings import ServerSettings
+from plaudit.reward.sources import locate
 
 
 class Catalog:
@@ -19,10 +20,12 @@ class Catalog:
         self.draining = False
 
     async def load(self, settings: ServerSettings, metrics: Metrics) -> None:
-        """Loads every model or raises ConfigurationError. Loading blocks a thread, not the loop."""
+        """Loads every model or raises ConfigurationError; all of them are found before the first one is loaded."""
+        named = [(model.name, model.folder) for model in settings.models if model.folder is not None]
+        folders = await in_thread(lambda: {name: locate(folder) for name, folder in named})
         for model in settings.models:
             began = time.monotonic()
-            served = await assemble(model, settings, metrics)
+            served = await assemble(model, folders.get(model.name), settings, metrics)
             self._models[model.name] = served
             metrics.loaded(served.card, time.monotonic() - began)
         self.loaded = True

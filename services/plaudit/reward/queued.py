@@ -51,7 +51,7 @@ class QueuedModel(Generic[P]):
         self.card = card
         self.admission = Admission(limits.max_queue_items, limits.max_queue_tokens)
         self._prepare, self._calibration, self._metrics, self._on_close = prepare, calibration, metrics, on_close
-        self._tokens_per_byte = 0.3
+        self.tokens_per_byte = 0.3
         self._loop = asyncio.get_running_loop()
         self._batcher = Batcher(
             card.name,
@@ -65,7 +65,7 @@ class QueuedModel(Generic[P]):
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
         """See Served.score."""
         size = sum(item.size for item in items)
-        with self.admission.admit(len(items), size * self._tokens_per_byte, deadline) as place:
+        with self.admission.admit(len(items), size * self.tokens_per_byte, deadline) as place:
             began = time.monotonic()
             prepared = await self._prepare(items)
             tokenized = time.monotonic() - began
@@ -103,7 +103,7 @@ class QueuedModel(Generic[P]):
     def _learn_ratio(self, size: int, cost: int) -> None:
         """Keeps the running tokens-per-byte that admission estimates with."""
         if size:
-            self._tokens_per_byte += 0.05 * (cost / size - self._tokens_per_byte)
+            self.tokens_per_byte += 0.05 * (cost / size - self.tokens_per_byte)
 
     def _batch_ran(self, items: int, cost: float, padded_cost: float, seconds: float) -> None:
         """On the device thread: hands the figures to the loop, where the counters live."""

@@ -1,0 +1,124 @@
+"""A call's way through admission, rendering, queue and device."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from plaudit.reward.errors import DeadlineExpired, DeviceFailed, InvalidItem, QueueFull, RequestError
+from plaudit.reward.items import Card, Deadline, Item, Scored, Text
+from plaudit.reward.metrics import Metrics
+from plaudit.reward.queued import QueuedModel, Ready
+from plaudit.reward.settings import LimitSettings
+
+CARD = Card(name="m", version="1", weights_sha256="", dtype="float64")
+FOREVER = Deadline()
+
+
+class Gate:
+    """A device that scores by length and can be held."""
+
+    def __init__(self) -> None:
+        self.open, self.entered = threading.Event(), threading.Event()
+        self.ran: list[str] = []
+
+    def __call__(self, payloads: list[str]) -> list[float]:
+        self.entered.set()
+        self.open.wait(5)
+        self.ran += payloads
+        return [float(len(payload)) if payload != "nan" else float("nan") for payload in payloads]
+
+
+async def prepare(items: Sequence[Item]) -> list[Ready[str] | RequestError]:
+    texts = [item.input.response for item in items if isinstance(item.input, Text)]
+    return [Ready(text, len(text), len(text)) if text else InvalidItem("input", "empty") for text in texts]
+
+
+def items(*responses: str) -> list[Item]:
+    return [Item(Text("", response), size=len(response)) for response in responses]
+
+
+@pytest.fixture
+async def gate():
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+@pytest.fixture
+async def model(gate: Gate):
+    limits = LimitSettings(max_queue_tokens=100, max_queue_items=8)
+    model = QueuedModel(CARD, prepare, gate, limits=limits, metrics=Metrics())
+    yield model
+    gate.open.set()
+    model.close()
+
+
+async def hold(model: QueuedModel[str], gate: Gate) -> asyncio.Future:
+    call = asyncio.ensure_future(model.score(items("held"), FOREVER))
+    await asyncio.to_thread(gate.entered.wait, 5)
+    return call
+
+
+async def test_outcomes_stand_where_their_items_stood(model: QueuedModel[str], gate: Gate):
+    gate.open.set()
+    answer = await model.score(items("aa", "", "nan", "bbb"), FOREVER)
+    assert answer.outcomes[0] == Scored(2, 2, 2)
+    assert isinstance(answer.outcomes[1], InvalidItem)
+    assert type(answer.outcomes[2]).__name__ == "NonfiniteScore"
+    assert answer.outcomes[3] == Scored(3, 3, 3)
+    assert answer.durations.forward > 0
+
+
+async def test_overload_is_refused_and_the_place_comes_back(model: QueuedModel[str], gate: Gate):
+    held = await hold(model, gate)
+    waiting = asyncio.ensure_future(model.score(items(*"abcdefg"), FOREVER))
+    await asyncio.sleep(0.05)
+    with pytest.raises(QueueFull):
+        await model.score(items("x"), FOREVER)
+    gate.open.set()
+    await asyncio.gather(held, waiting)
+    assert (model.admission.items, model.admission.cost) == (0, 0)
+    assert (await model.score(items("x"), FOREVER)).outcomes == [Scored(1, 1, 1)]
+
+
+async def test_a_cancelled_call_frees_its_place_and_is_not_run(model: QueuedModel[str], gate: Gate):
+    held = await hold(model, gate)
+    gone = asyncio.ensure_future(model.score(items("gone"), FOREVER))
+    await asyncio.sleep(0.05)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert model.admission.items == 1
+    gate.open.set()
+    await held
+    await model.score(items("next"), FOREVER)
+    assert gate.ran == ["held", "next"]
+
+
+async def test_a_call_past_its_deadline_fails_whole_and_is_not_run(model: QueuedModel[str], gate: Gate):
+    held = await hold(model, gate)
+    late = asyncio.ensure_future(model.score(items("late"), Deadline.within(0.05)))
+    await asyncio.sleep(0.1)
+    gate.open.set()
+    await held
+    with pytest.raises(DeadlineExpired):
+        await late
+    assert gate.ran == ["held"]
+
+
+async def test_admission_learns_how_many_tokens_a_byte_is(model: QueuedModel[str], gate: Gate):
+    gate.open.set()
+    for _ in range(60):
+        await model.score(items("abcdefgh"), FOREVER)
+    assert model.tokens_per_byte == pytest.approx(1.0, abs=0.1)
+
+
+async def test_a_device_that_fails_is_the_items_status(gate: Gate):
+    def broken(payloads: list[str]) -> list[float]:
+        raise RuntimeError
+
+    model = QueuedModel(CARD, prepare, broken, limits=LimitSettings(), metrics=Metrics())
+    assert isinstance((await model.score(items("a"), FOREVER)).outcomes[0], DeviceFailed)
+    model.close()
