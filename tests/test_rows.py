@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plaudit.errors import ConfigurationError
 from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.settings import parse
