@@ -134,7 +134,8 @@ def _merge_adapter(base: PreTrainedModel, folder: str) -> PreTrainedModel:
         raise ConfigurationError(
             f"adapter folder '{folder}' has no adapter_model.safetensors: save it with safetensors"
         )
-    with explained(folder):
+    with explained(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for what it will rename
         if PeftConfig.from_pretrained(folder).is_prompt_learning:
             raise ConfigurationError(f"adapter '{folder}' is a learnt prompt, which can't be merged: use LoRA")
         merged: PreTrainedModel = PeftModel.from_pretrained(base, folder).merge_and_unload()
