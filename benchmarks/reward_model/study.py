@@ -36,7 +36,7 @@ def main() -> None:
     settings = _settings(arguments)
     settings.output.mkdir(parents=True, exist_ok=True)
     preferences = read_preferences(settings.data)
-    folds = np.random.default_rng(arguments.seed).permutation(len(preferences)) % arguments.folds
+    folds = _folds(preferences, arguments.folds, arguments.seed)
     model, words = np.full((2, len(preferences)), np.nan)
     seconds = 0.0
     for fold in range(arguments.folds):
@@ -46,6 +46,13 @@ def main() -> None:
     report = _report(settings, model, words, length_outcomes(preferences), seconds)
     (settings.output / "study.md").write_text(report, encoding="utf-8")
     print(report)
+
+
+def _folds(preferences: list[Preference], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """(n,) the fold of each pair; pairs about the same prompt stay together."""
+    places = {prompt: place for place, prompt in enumerate(dict.fromkeys(p.chosen.prompt for p in preferences))}
+    order = np.random.default_rng(seed).permutation(len(places))
+    return np.array([order[places[p.chosen.prompt]] % count for p in preferences])
 
 
 def _fold(
@@ -76,7 +83,7 @@ def _reward_model(settings: RewardModelSettings, training: list[Preference], hel
         for part, name in ((training, "training"), (held_out, "held out"))
     )
     model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
-    fit(settings, model, tokenizer, pairs, render_pairs(tokenizer, settings.rendering, [], "nothing"))
+    fit(settings, model, tokenizer, pairs)
     scores = score_ids(model, asked.chosen_ids + asked.rejected_ids, tokenizer.pad_token_id, "scoring")
     right = outcomes(scores[: len(asked)], scores[len(asked) :])
     scored = {id(preference): value for preference, value in zip(asked.preferences, right, strict=True)}

@@ -102,7 +102,7 @@ def train(settings: RewardModelSettings) -> RewardModelResult:
     check_context(model, settings.rendering.max_tokens, settings.base.model)
     prepare_output(settings.output, settings)
     fit(settings, model, tokenizer, training, held_out)
-    measured = measure(model, tokenizer, held_out) if len(held_out) else None
+    measured = None if held_out is None else measure(model, tokenizer, held_out)
     calibration = calibrate(model, tokenizer, training, demonstrations) if settings.calibrate else None
     save_classifier(model, tokenizer, settings.output)
     record = reward_folder.write(
@@ -120,7 +120,7 @@ def fit(
     model: Classifier,
     tokenizer: PreTrainedTokenizerBase,
     training: RenderedPairs,
-    held_out: RenderedPairs,
+    held_out: RenderedPairs | None = None,
 ) -> None:
     """Trains `model` in place; the loss on `held_out` goes into metrics.jsonl after each epoch."""
     arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output)
@@ -130,14 +130,14 @@ def fit(
         center_rewards_coefficient=settings.center_rewards_coefficient,
         max_length=None,  # the rendering has seen to it
         pad_to_multiple_of=None,
-        eval_strategy="epoch" if len(held_out) else "no",
+        eval_strategy="no" if held_out is None else "epoch",
     )
     with progress("reward model", "accuracy", settings.output) as callback:
         trainer = RewardTrainer(
             model=model,
             args=config,
             train_dataset=Dataset.from_dict(training.columns()),
-            eval_dataset=Dataset.from_dict(held_out.columns()) if len(held_out) else None,
+            eval_dataset=None if held_out is None else Dataset.from_dict(held_out.columns()),
             processing_class=tokenizer,
             callbacks=[callback],
         )
@@ -151,20 +151,29 @@ def measure(model: Classifier, tokenizer: PreTrainedTokenizerBase, pairs: Render
     return agreement(scores[: len(pairs)], scores[len(pairs) :], pairs.preferences)
 
 
-def _pairs(settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase) -> tuple[RenderedPairs, RenderedPairs]:
+def _pairs(
+    settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase
+) -> tuple[RenderedPairs, RenderedPairs | None]:
+    """What is trained on, and what is measured on."""
     preferences = read_preferences(settings.data)
     if settings.eval_data is not None:
         held_out = read_preferences(settings.eval_data)
     else:
         preferences, held_out = hold_out(preferences, _prompt, settings.eval_fraction, settings.training.seed)
-    training = render_pairs(tokenizer, settings.rendering, preferences, "preferences")
-    measuring = render_pairs(tokenizer, settings.rendering, held_out, "held-out preferences")
-    for name, pairs in (("training", training), ("held out", measuring)):
-        print(
-            f"{name}: {len(pairs)} preferences; {pairs.cut} with the head of a prompt cut, {pairs.left_out} left out "
-            f"as longer than {settings.rendering.max_tokens} tokens"
-        )
-    return training, measuring
+    training = _rendered(settings.rendering, tokenizer, preferences, "training")
+    return training, _rendered(settings.rendering, tokenizer, held_out, "held out") if held_out else None
+
+
+def _rendered(
+    rendering: Rendering, tokenizer: PreTrainedTokenizerBase, preferences: list[Preference], name: str
+) -> RenderedPairs:
+    """Says how many were cut or left out: never in silence."""
+    pairs = render_pairs(tokenizer, rendering, preferences, name)
+    print(
+        f"{name}: {len(pairs)} preferences; {pairs.cut} with the head of a prompt cut, {pairs.left_out} left out "
+        f"as longer than {rendering.max_tokens} tokens"
+    )
+    return pairs
 
 
 def _prompt(preference: Preference) -> object:
