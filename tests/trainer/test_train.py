@@ -1,7 +1,6 @@
 """`plaudit train` as a user runs it: a process of its own, a reward server beside it, Ray, a run folder."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -63,8 +62,7 @@ def settings_file(tmp_path: Path, address: str, **changes: object) -> Path:
 
 def start(path: Path, *overrides: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "plaudit.cli", "train", str(path), *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
