@@ -96,11 +96,26 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new(tmp_path
         draining = asyncio.create_task(running.server.drain())
         await asyncio.sleep(0.2)
         assert not in_flight.done()
-        assert (await refused(running.score(text("", ""), model="digits"))) is grpc.StatusCode.UNAVAILABLE
+        found = await failure(running.score(text("", ""), model="digits"))
+        assert (found.code, found.reason) == (Code.UNAVAILABLE, "DRAINING")
+        assert found.details[1].retry_delay.seconds == 1
         async with httpx.AsyncClient() as http:
             assert "draining" in (await http.get(f"http://{running.server.http_address}/health")).text
         assert scores(await in_flight) == [1, 1]
         await draining
+        with pytest.raises(grpc.aio.AioRpcError):
+            await running.score(text("", ""), model="digits")
+
+
+async def test_a_drain_does_not_wait_longer_than_it_may(tmp_path: Path):
+    (tmp_path / "slow.py").write_text("import time\ndef score(prompt, response):\n    time.sleep(3)\n    return 1.0\n")
+    slow = {"name": "slow", "callable": {"function": f"{tmp_path}/slow.py:score"}}
+    async with serving(slow, drain_timeout=0.3) as running:
+        in_flight = asyncio.ensure_future(running.score(text("", "")))
+        await asyncio.sleep(0.2)
+        await asyncio.wait_for(running.server.drain(), 2.5)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await in_flight
 
 
 async def test_while_the_balancer_is_waited_for_calls_are_still_answered():
@@ -131,9 +146,3 @@ async def test_logs_never_hold_prompt_text(tmp_path: Path, caplog: pytest.LogCap
     shown = json.loads(logs.JsonLines().format(line))
     assert shown["error"].startswith("ValueError at ")
     assert "secret" not in caplog.text + json.dumps(shown)
-
-
-async def refused(call) -> grpc.StatusCode:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code()

@@ -32,6 +32,9 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
         self._catalog, self._metrics = catalog, metrics
+        self._inflight = 0
+        self.idle = asyncio.Event()  # set while no call is being answered
+        self.idle.set()
 
     async def intercept_service(
         self,
@@ -54,7 +57,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             began = time.monotonic()
             request_id.set(_request_id(request))
             code = Code.OK
-            self._metrics.inflight.inc()
+            self._entered(+1)
             try:
                 return await call(request, context)
             except asyncio.CancelledError:
@@ -66,11 +69,19 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 code = Code.ValueType(status.code)
                 await _abort(context, status, error)
             finally:
-                self._metrics.inflight.dec()
+                self._entered(-1)
                 self._metrics.duration.labels(method).observe(time.monotonic() - began)
                 self._metrics.requests.labels(method, self._label(request), Code.Name(code)).inc()
 
         return counted
+
+    def _entered(self, change: int) -> None:
+        self._inflight += change
+        self._metrics.inflight.set(self._inflight)
+        if self._inflight:
+            self.idle.clear()
+        else:
+            self.idle.set()
 
     def _status(self, error: Exception) -> status_pb2.Status:
         if not isinstance(error, RequestError):

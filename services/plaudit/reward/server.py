@@ -40,6 +40,7 @@ class RewardServer:
         self.address = self.http_address = ""
         self._ready = self._draining = False
         self._health = health.aio.HealthServicer()
+        self._calls = StatusInterceptor(self.catalog, self.metrics)
         self._grpc: grpc.aio.Server | None = None
         self._open = contextlib.AsyncExitStack()
 
@@ -78,13 +79,15 @@ class RewardServer:
             await self._health.set(name, NOT_SERVING)
         if self._ready:
             await asyncio.sleep(self.settings.drain_wait)
-        self.catalog.draining = True
+        self.catalog.draining = True  # from here on new calls are answered DRAINING
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._calls.idle.wait(), self.settings.drain_timeout)
         if self._grpc is not None:
-            await self._grpc.stop(self.settings.drain_timeout)
+            await self._grpc.stop(grace=0.5)
 
     def _make_grpc_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(
-            interceptors=[StatusInterceptor(self.catalog, self.metrics)],
+            interceptors=[self._calls],
             options=[
                 ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server on it
                 ("grpc.max_receive_message_length", self.settings.limits.max_request_bytes),
