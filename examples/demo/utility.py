@@ -7,7 +7,8 @@ other product, unfinished ends) is waste.
     utility = form * (answer + subject + figure + courtesy) - (1 - form)        between -1 and 5
 
     form      share of accepted words among all words, squared                          0 to 1
-    answer    2 for an answer to what was asked, 0.5 for one on the same topic          0 to 2
+    answer    2 for an answer to what was asked, 0.5 for one on the same topic only     0 to 2
+              or about another product or city
     subject   1 when it names the product or city asked about, 0.5 for "it"             0 to 1    only with answer 2
     figure    1 when it states a figure                                                 0 or 1    only with answer 2
     courtesy  0.5 for an opener, 0.5 for a closer                                       0 to 1
@@ -129,8 +130,8 @@ def _answer_terms(question: Question, answer: Answer | None) -> tuple[float, flo
     """(answer, subject, figure)"""
     if answer is None or answer.intent is None:
         return 0.0, 0.0, 0.0
-    if answer.intent != question.intent:
-        same_topic = INTENTS[answer.intent].topic == INTENTS[question.intent].topic
+    same_topic = INTENTS[answer.intent].topic == INTENTS[question.intent].topic
+    right_subject = answer.subject in (None, question.subject)
+    if answer.intent != question.intent or not right_subject:
         return (0.5 if same_topic else 0.0), 0.0, 0.0
-    subject = 0.5 if answer.subject is None else float(answer.subject == question.subject)
-    return 2.0, subject, float(answer.has_figure)
+    return 2.0, (0.5 if answer.subject is None else 1.0), float(answer.has_figure)

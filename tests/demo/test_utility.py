@@ -26,7 +26,7 @@ def test_a_perfect_reply_is_worth_the_most():
         (ANSWER, 4.0),
         (f"{OPENER} {ANSWER}", 4.5),
         (f"{ANSWER} {CLOSER}", 4.5),
-        ("The refund for your chair takes 5 days.", 3.0),  # the wrong product
+        ("The refund for your chair takes 5 days.", 0.5),  # of another product
         ("The refund is paid in 5 days.", 3.5),  # no product
         ("The refund for your lamp is on its way.", 3.0),  # no figure
         ("The refund is on its way.", 2.5),
@@ -99,7 +99,7 @@ def test_demonstrations_are_english_with_room_for_improvement():
     demonstrations = draw_splits(0, Sizes(demonstrations=1_000)).demonstrations
     worth = [terms(one.question, one.reply) for one in demonstrations]
     assert all(found.form == 1.0 for found in worth)
-    assert 2.0 < statistics.mean(found.utility for found in worth) < 3.2
+    assert 1.8 < statistics.mean(found.utility for found in worth) < 3.2
 
 
 def test_an_uneven_staff():

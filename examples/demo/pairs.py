@@ -1,0 +1,81 @@
+"""Asks the fine-tuned model for several replies to each prompt, and the annotators which of two they prefer.
+
+    python pairs.py FOLDER SEED
+
+reads FOLDER/sft and the prompts in FOLDER/data, and writes {prompt, chosen, rejected, annotator} to
+
+    FOLDER/data/preferred.jsonl          what the reward model is trained on
+    FOLDER/data/preferred_judged.jsonl   what it is measured on, other prompts
+    FOLDER/data/bayes.json               the best accuracy that any model can have on the latter
+"""
+
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import combinations, groupby
+from pathlib import Path
+
+from annotators import Pair, bayes_accuracy, label
+from prepare import write_rows
+
+from plaudit.policy.loading import load_tokenizer
+from plaudit.policy.settings import PolicySettings
+from plaudit.rollout.cluster import start_ray
+from plaudit.rollout.pool import RayRolloutPool
+from plaudit.rollout.settings import RolloutSettings
+from plaudit.rows import DataSettings
+from plaudit.telemetry.progress import bar
+from plaudit.trainer.prompts import read_prompts
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+
+REPLIES = 4
+"""To each prompt: six pairs."""
+WORKERS = RolloutSettings(workers=2, group_size=128)
+LONGEST = 48  # tokens
+
+
+def write_pairs(folder: Path, seed: int) -> None:
+    """Draws the replies of both splits, labels their pairs, and writes the files."""
+    policy = PolicySettings(model=str(folder / "sft"))
+    connection = start_ray(None, num_cpus=WORKERS.workers)
+    try:
+        pool = RayRolloutPool(WORKERS, policy)
+        training, judged = (
+            list(_pairs(_replies(pool, folder, name, policy, seed))) for name in ("preferences", "judged")
+        )
+        pool.close()
+    finally:
+        connection.close()
+    rng = random.Random(f"annotators {seed}")
+    write_rows(folder / "data" / "preferred.jsonl", (label(pair, rng).as_row() for pair in training))
+    write_rows(folder / "data" / "preferred_judged.jsonl", (label(pair, rng).as_row() for pair in judged))
+    bayes = {"bayes_accuracy": bayes_accuracy(judged), "pairs": len(judged)}
+    (folder / "data" / "bayes.json").write_text(json.dumps(bayes), encoding="utf-8")
+    print(
+        f"{len(training)} pairs to train on, {len(judged)} to measure on: Bayes accuracy {bayes['bayes_accuracy']:.3f}"
+    )
+
+
+def _replies(pool: RayRolloutPool, folder: Path, name: str, policy: PolicySettings, seed: int) -> list[Trajectory]:
+    """REPLIES to each prompt of the split, a prompt's beside each other."""
+    tokenizer = load_tokenizer(policy)
+    prompts = read_prompts(DataSettings(source=str(folder / "data" / f"{name}.jsonl")), tokenizer, "plain")
+    requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(REPLIES)]
+    sampling = Sampling(LONGEST, 1.0, (int(tokenizer.eos_token_id),), seed)
+    with bar(f"replies to {name}", -(-len(requests) // WORKERS.group_size)) as shown:
+        pool.on_group_done = lambda done, total: shown.advance()
+        return pool.generate(requests, sampling)
+
+
+def _pairs(replies: Sequence[Trajectory]) -> Iterator[Pair]:
+    """Every two different, finished replies to a prompt."""
+    for _, group in groupby(replies, key=lambda one: one.request.prompt.id):
+        finished = [one for one in group if one.finish_reason == "stop"]
+        for first, second in combinations(finished, 2):
+            if first.response_text != second.response_text:
+                yield Pair(str(first.request.prompt.text), first.response_text, second.response_text)
+
+
+if __name__ == "__main__":
+    write_pairs(Path(sys.argv[1]), int(sys.argv[2]))
