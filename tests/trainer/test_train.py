@@ -155,7 +155,9 @@ def test_ctrl_c_ends_everything_quickly(tmp_path: Path, server: FakeRewardServer
         ("reward.address=127.0.0.1:1", 69, "127.0.0.1:1"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path: Path, server: FakeRewardServer, override: str, code: int, message: str) -> None:
+def test_bad_input_is_one_line(
+    tmp_path: Path, server: FakeRewardServer, override: str, code: int, message: str
+) -> None:
     found, errors = finish(start(settings_file(tmp_path, server.address), override))
     assert found == code, errors
     assert message in errors
