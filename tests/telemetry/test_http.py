@@ -2,9 +2,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
+
 from plaudit.errors import ConfigurationError
 from plaudit.telemetry.http import Health, application, serve_in_thread
-from prometheus_client import CollectorRegistry, Counter
 
 
 def get(port: int, path: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@ import json
 import logging
 
 import pytest
+
 from plaudit.telemetry import logs
 
 

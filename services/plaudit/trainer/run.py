@@ -152,7 +152,7 @@ def _resume(settings: TrainSettings, learner: Learner, controller: KLController,
 
 def _cpus(settings: TrainSettings) -> int:
     """What a local Ray has to offer: all workers and ranks at once (they take turns in a synchronous run)."""
-    return int(math.ceil(settings.rollout.workers * settings.rollout.cpus_per_worker)) + settings.ranks
+    return math.ceil(settings.rollout.workers * settings.rollout.cpus_per_worker) + settings.ranks
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
