@@ -109,7 +109,7 @@ def learner(folder: Path, ppo: PPOSettings) -> LocalLearner:
 def ppo_step(
     learner: Learner, world: World, ppo: PPOSettings, beta: float, step: int, steps: int, count: int
 ) -> tuple[dict[str, float], Evaluation]:
-    """One step of the loop: sample `count` responses, evaluate, update. Returns its statistics and what was evaluated."""
+    """One step of the loop: sample `count` responses, evaluate, update. Its statistics, and all that was evaluated."""
     everything = learner.evaluate(world.batch)
     rng = np.random.default_rng([ppo.epochs, step])
     rows = world.sample(world.by_prompt(everything.logprobs), count, rng)

@@ -80,19 +80,24 @@ def test_constant_rewards_lead_nowhere(folder: Path):
 
 
 def test_shuffled_rewards_do_not_raise_the_true_one(folder: Path):
-    """Negative control: rewards of other responses teach nothing; the same steps with the right ones do."""
-    world, ppo = World.of(2), PPOSettings(learning_rate=1e-3)
-    gains = []
-    for shuffled in (True, False):
-        seen = dataclasses.replace(world, batch=dataclasses.replace(world.batch, scores=world.batch.scores.copy()))
-        pupil = learner(folder, ppo)
-        for step in range(30):
-            if shuffled:
-                np.random.default_rng(step).shuffle(seen.batch.scores)
-            ppo_step(pupil, seen, ppo, ppo.kl.coef, step, 30, SAMPLES)
-        gains.append(world.objective(*both(pupil, world), 0.0) - world.objective(*[both(pupil, world)[1]] * 2, 0.0))
-    assert gains[0] < 0.1
-    assert gains[1] > 0.5
+    """Negative control: other responses' rewards teach nothing (five shufflings, which drift either way)."""
+    real = true_gain(folder, None)
+    shuffled = [true_gain(folder, seed) for seed in range(5)]
+    assert real > 0.5
+    assert abs(np.mean(shuffled)) < real / 5
+
+
+def true_gain(folder: Path, shuffling: int | None) -> float:
+    """How far 20 steps raise E[r], rewards shuffled anew at each step where `shuffling` is a seed."""
+    world, ppo = World.of(1), PPOSettings(learning_rate=1e-3)
+    shown = dataclasses.replace(world, batch=dataclasses.replace(world.batch, scores=world.batch.scores.copy()))
+    pupil = learner(folder, ppo)
+    for step in range(20):
+        if shuffling is not None:
+            np.random.default_rng([shuffling, step]).shuffle(shown.batch.scores)
+        ppo_step(pupil, shown, ppo, ppo.kl.coef, step, 20, SAMPLES)
+    policy, reference = both(pupil, world)
+    return float(((np.exp(policy) - np.exp(reference)) * world.rewards).sum(axis=1).mean())
 
 
 @pytest.mark.learning
