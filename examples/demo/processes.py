@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -127,7 +128,6 @@ def _wait_or_kill(program: subprocess.Popen[bytes]) -> None:
 def _kill(processes: Sequence[psutil.Process]) -> None:
     """What the programs started and left behind."""
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    psutil.wait_procs(processes, timeout=GRACE_SECONDS)

@@ -49,8 +49,8 @@ class Sizes(NamedTuple):
     """How many questions each split has."""
 
     demonstrations: int = 16_000
-    preferences: int = 2_000
-    judged: int = 1_000
+    preferences: int = 1_500
+    judged: int = 900
     practice: int = 4_000
     held_out: int = 256
 
