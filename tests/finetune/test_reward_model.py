@@ -170,6 +170,19 @@ def test_padding_is_never_the_end_of_sequence(tmp_path):
     assert load_classifier(settings, tokenizer).config.pad_token_id == tokenizer.pad_token_id
 
 
+def test_after_bfloat16_training_the_calibration_is_that_of_the_model_as_it_is_served(tmp_path):
+    rows, _ = planted(96)
+    path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_fraction=0)
+    train(load(RewardModelSettings, path, ["base.dtype=bfloat16"]))
+    record, tokenizer = reward_folder.read(tmp_path / "out"), load_tokenizer(tmp_path / "out")
+    preferences = read_preferences(DataSettings(source=str(tmp_path / "data.jsonl")))
+    pairs = render_pairs(tokenizer, record.rendering, preferences, "all")
+    model = load_model(tmp_path / "out")
+    scores = [score_alone(model, row) for row in pairs.chosen_ids + pairs.rejected_ids]
+    assert np.mean(scores) == pytest.approx(record.calibration.mean, abs=1e-5)
+    assert np.std(scores) == pytest.approx(record.calibration.std, abs=1e-5)
+
+
 def test_margins_and_centring_change_what_is_learnt(tmp_path):
     rows, _ = planted(64)
     found = {}

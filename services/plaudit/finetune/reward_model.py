@@ -143,6 +143,8 @@ def fit(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+        # accelerate leaves autocast wrapped around the model; it is measured, calibrated and served without.
+        trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
 def measure(model: Classifier, tokenizer: PreTrainedTokenizerBase, pairs: RenderedPairs) -> Agreement:
