@@ -7,9 +7,9 @@ other product, unfinished ends) is waste.
     utility = form * (answer + subject + figure + courtesy) - (1 - form)        between -1 and 5
 
     form      share of accepted words among all words, squared                          0 to 1
-    answer    1.5 for an answer to what was asked, 0.5 for one on the same topic        0 to 1.5
-    subject   1.5 when it names the product or city asked about, 0.75 for "it"          0 to 1.5  in any answer
-    figure    1 when it states a figure                                                 0 or 1    only with answer 1.5
+    answer    2 for an answer to what was asked, 0.5 for one on the same topic          0 to 2
+    subject   0.5 when it names the product or city asked about, 0.25 for "it"          0 to 0.5  only with answer 2
+    figure    1.5 when it states a figure                                               0 or 1.5  only with answer 2
     courtesy  0.5 for an opener, 0.5 for a closer                                       0 to 1
 
 The sum is bounded and each part counts once, so nothing is gained by heaping up keywords, figures or courtesies: more
@@ -129,8 +129,8 @@ def _answer_terms(question: Question, answer: Answer | None) -> tuple[float, flo
     """(answer, subject, figure)"""
     if answer is None or answer.intent is None:
         return 0.0, 0.0, 0.0
-    subject = 0.75 if answer.subject is None else 1.5 * (answer.subject == question.subject)
     if answer.intent == question.intent:
-        return 1.5, subject, float(answer.has_figure)
+        subject = 0.25 if answer.subject is None else 0.5 * (answer.subject == question.subject)
+        return 2.0, subject, 1.5 * answer.has_figure
     same_topic = INTENTS[answer.intent].topic == INTENTS[question.intent].topic
-    return 0.5 * same_topic, subject, 0.0
+    return 0.5 * same_topic, 0.0, 0.0

@@ -1,8 +1,8 @@
 """The text world of the demo: a shop's customers ask short questions, its staff answer them, well or badly.
 
-A demonstration is drawn as a member of staff of uneven quality would write it: some evade, answer another question,
-name another product, leave the figure out or forget their manners. So supervised fine-tuning yields a model that writes
-the right kind of English with much room for improvement.
+A demonstration is written by one of two kinds of staff. The careful ones are polite, keep to the question and state
+figures; the careless evade, answer another question, name another product, and forget their manners. So supervised
+fine-tuning yields a model that writes the right kind of English with much room for improvement.
 """
 
 import random
@@ -35,12 +35,27 @@ class Demonstration(NamedTuple):
     reply: str
 
 
+class Staff(NamedTuple):
+    """How often a member of staff does what; the rest of the answers are to the question and about its subject."""
+
+    opens: float
+    closes: float
+    states_figure: float
+    evades: float
+    answers_another_question: float
+    names_another_subject: float
+
+
+CAREFUL = Staff(0.75, 0.65, 0.60, evades=0.02, answers_another_question=0.08, names_another_subject=0.05)
+CARELESS = Staff(0.25, 0.15, 0.30, evades=0.20, answers_another_question=0.28, names_another_subject=0.12)
+
+
 class Splits(NamedTuple):
     """Questions for the stages; no text is in two of them."""
 
     demonstrations: list[Demonstration]
-    preferences: list[Question]  # two replies each are compared to train the reward model
-    judged: list[Question]  # replies to these test the reward model
+    preferences: list[Question]  # replies to these train the reward model
+    judged: list[Question]  # replies to these measure it
     practice: list[Question]  # PPO's prompts
     held_out: list[Question]  # never trained on: where the result is measured
 
@@ -49,7 +64,7 @@ class Sizes(NamedTuple):
     """How many questions each split has."""
 
     demonstrations: int = 16_000
-    preferences: int = 1_500
+    preferences: int = 7_000
     judged: int = 900
     practice: int = 4_000
     held_out: int = 256
@@ -84,11 +99,12 @@ def read_question(prompt: str) -> Question:
 
 
 def draw_reply(question: Question, rng: random.Random) -> str:
-    """A reply as the shop's uneven staff write them."""
-    sentences = [_draw_answer(question, rng)]
-    if rng.random() < 0.50:
+    """A reply by a random member of staff."""
+    staff = rng.choice((CAREFUL, CARELESS))
+    sentences = [_draw_answer(question, staff, rng)]
+    if rng.random() < staff.opens:
         sentences.insert(0, _draw_opener(question, rng))
-    if rng.random() < 0.40:
+    if rng.random() < staff.closes:
         sentences.append(rng.choice(forms(*CLOSERS)).draw(rng))
     return " ".join(sentence + rng.choice("....!") for sentence in sentences)
 
@@ -108,20 +124,16 @@ def sentences(text: str) -> list[str]:
     return [piece for piece in re.split(r"(?<=[.!?])\s+", text.strip()) if piece]
 
 
-def _draw_answer(question: Question, rng: random.Random) -> str:
+def _draw_answer(question: Question, staff: Staff, rng: random.Random) -> str:
     """The answer's sentence: an evasion, an answer to something else, or one of varying worth."""
-    quality = rng.random()
-    if quality < 0.12:
+    if rng.random() < staff.evades:
         return rng.choice(forms(*EVASIONS)).draw(rng)
-    off_topic, other_subject = quality < 0.28, quality < 0.36
+    subject = INTENTS[question.intent].subject
+    off_topic = rng.random() < staff.answers_another_question
     intent = INTENTS[rng.choice(list(INTENTS)) if off_topic else question.intent]
-    given = (
-        {}
-        if other_subject or intent.subject != INTENTS[question.intent].subject
-        else {intent.subject: question.subject}
-    )
-    kind = intent.figured if rng.random() < 0.45 else intent.vague
-    return rng.choice(forms(*kind)).draw(rng, given)
+    keeps_subject = rng.random() >= staff.names_another_subject and intent.subject == subject
+    texts = intent.figured if rng.random() < staff.states_figure else intent.vague
+    return rng.choice(forms(*texts)).draw(rng, {subject: question.subject} if keeps_subject else None)
 
 
 def _draw_opener(question: Question, rng: random.Random) -> str:

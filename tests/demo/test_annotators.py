@@ -10,7 +10,7 @@ from utility import utility
 from world import Sizes, draw_reply, draw_splits
 
 PROMPT = "How long does the refund for my lamp take?\n"
-GOOD, FAIR = "The refund for your lamp takes 5 days.", "The refund is paid in 5 days."  # worth 4.0 and 3.25
+GOOD, FAIR = "The refund for your lamp takes 5 days.", "The refund is paid in 5 days."  # worth 4.0 and 3.75
 LONG = "We will pay the refund for the lamp within 5 days."  # worth 4.0 as well, three words more
 
 
@@ -22,7 +22,7 @@ def pairs() -> list[Pair]:
 
 
 def test_bradley_terry_by_hand():
-    assert preference(Annotator("one", noise=0.5), Pair(PROMPT, GOOD, FAIR)) == pytest.approx(1 / (1 + math.exp(-1.5)))
+    assert preference(Annotator("one", noise=0.5), Pair(PROMPT, GOOD, FAIR)) == pytest.approx(1 / (1 + math.exp(-0.5)))
     assert preference(Annotator("one", noise=1e-3), Pair(PROMPT, GOOD, FAIR)) == pytest.approx(1.0)
     assert preference(Annotator("one", noise=1.0), Pair(PROMPT, GOOD, GOOD)) == 0.5
 
