@@ -23,7 +23,7 @@ demo: $(READY)
 	@$(RUN) python examples/demo/run.py $(ARGS)
 
 test: $(READY)
-	@$(RUN) python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(RUN) python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-system: $(READY)
 	@$(RUN) tests/system/packages.sh
