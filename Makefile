@@ -51,7 +51,7 @@ format: $(READY)
 	@$(RUN) ruff format . && $(RUN) ruff check --fix .
 
 bench: $(READY)
-	@$(RUN) python benchmarks/run.py $(ARGS)
+	@$(RUN) python benchmarks/loop/bench.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
