@@ -117,9 +117,9 @@ async def test_a_call_given_up_frees_its_place(tmp_path: Path):
         (gone,) = await asyncio.gather(running.score(text("", "20"), timeout=0.2), return_exceptions=True)
         # Whichever clock is first: the caller's ends the call, the server's ends the item.
         ended_call = isinstance(gone, grpc.aio.AioRpcError)
-        assert Code.DEADLINE_EXCEEDED == (
+        assert (
             gone.code().value[0] if ended_call else take_apart(gone.results[0].error).code
-        )
+        ) == Code.DEADLINE_EXCEEDED
         assert scores(await running.score(text("", "0"), timeout=5, wait_for_ready=True)) == [1]
 
 
