@@ -39,7 +39,7 @@ SMALL = (
     Plan("Response length", "tokens, mean", ("response_tokens_mean", "length", "teal")),
     Plan("Truncated responses", "share of responses", ("truncated_ratio", "truncated", "rust")),
     Plan("Gradient norm", "before clipping", ("grad_norm", "norm", "slate")),
-    Plan("Sampler against learner", "KL, nats per token", ("sampler_kl", "KL", "plum")),
+    Plan("Sampler against learner", "KL, nats per response", ("sampler_kl", "KL", "plum")),
 )
 MISSING_REWARDS = Plan("Missing rewards", "responses per step, dropped", ("missing_rewards", "missing", "rust"))
 
