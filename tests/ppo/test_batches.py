@@ -1,9 +1,7 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.errors import ConfigurationError
 from plaudit.ppo.batches import microbatches, minibatches, trimmed
 
 from .ragged import ragged_batch, real_tokens
@@ -25,9 +23,8 @@ def test_the_permutation_depends_on_seed_step_and_epoch_alone():
     assert len({tuple(order(*key)) for key in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4)]}) == 4
 
 
-def test_more_minibatches_than_rows_is_a_setting_to_mend():
-    with pytest.raises(ConfigurationError, match=r"ppo\.minibatches is 8"):
-        minibatches(4, 8, 0, 0, 0)
+def test_a_batch_that_lost_rows_has_fewer_minibatches():
+    assert [len(rows) for rows in minibatches(4, 8, 0, 0, 0)] == [1, 1, 1, 1]
 
 
 @given(st.integers(0, 1000), st.integers(1, 12), st.integers(1, 60))

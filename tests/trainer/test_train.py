@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from plaudit.policy.flat_weights import pack
@@ -128,10 +130,28 @@ def test_sigterm_writes_a_checkpoint_and_exits_143(tmp_path: Path, server: FakeR
     path = settings_file(tmp_path, server.address, steps=1000, checkpoints={"every": 1000})
     process = start(path)
     wait_for(tmp_path / "run/metrics.jsonl", process)
+    check_metrics(json.loads((tmp_path / "run/run.json").read_text())["http_address"])
     process.send_signal(signal.SIGTERM)
     code, errors = finish(process)
     assert code == 143, errors
     assert len(list((tmp_path / "run/checkpoints").glob("step-*"))) == 1
+
+
+def check_metrics(address: str) -> None:
+    assert "of 1000" in httpx.get(f"http://{address}/health").json()["detail"]
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(httpx.get(f"http://{address}/metrics").text)
+        for sample in family.samples
+        if not sample.labels or sample.labels in ({"state": "alive"}, {"phase": "update", "le": "+Inf"})
+    }
+    steps = samples["plaudit_trainer_steps_total"]
+    assert steps >= 1
+    assert samples["plaudit_rollout_workers"] in (1, 2)  # the second may still be starting
+    assert samples["plaudit_rollout_policy_version"] == samples["plaudit_trainer_step"]
+    assert samples["plaudit_rollout_tokens_total"] == samples["plaudit_trainer_tokens_total"] > 0
+    assert samples["plaudit_trainer_phase_duration_seconds_bucket"] >= 1
+    assert samples["plaudit_ppo_kl_coef"] > 0
 
 
 def test_ctrl_c_ends_everything_quickly(tmp_path: Path, server: FakeRewardServer) -> None:
@@ -152,6 +172,10 @@ def test_ctrl_c_ends_everything_quickly(tmp_path: Path, server: FakeRewardServer
         ("policy.model=./nowhere", 2, "no model folder './nowhere'"),
         ("prompts.data.source=nowhere.jsonl", 2, "nowhere.jsonl"),
         ("max_new_tokens=1000", 2, "context"),
+        ("http_address=127.0.0.1:99999", 2, "host:port"),
+        ("http_address=0.0.0.0:0", 2, "insecure_bind"),
+        ("ppo.minibatches=9", 2, "batch_size 8"),
+        ("trackers=[wandbb]", 2, "wandbb"),
         ("reward.address=127.0.0.1:1", 69, "127.0.0.1:1"),
     ],
 )

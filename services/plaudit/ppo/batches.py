@@ -5,18 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from plaudit.errors import ConfigurationError
 from plaudit.trajectory import TrainingBatch
 
 Rows = npt.NDArray[np.int64]
 
 
 def minibatches(rows: int, parts: int, seed: int, step: int, epoch: int) -> list[Rows]:
-    """A permutation of `rows` that depends on (seed, step, epoch) and on nothing else, cut into `parts`."""
-    if parts > rows:
-        raise ConfigurationError(f"ppo.minibatches is {parts}, but a batch has {rows} rows: lower it")
+    """A permutation of `rows` that depends on (seed, step, epoch) and on nothing else, cut into at most `parts`."""
     permutation = np.random.default_rng([seed, step, epoch]).permutation(rows)
-    return np.array_split(permutation, parts)
+    return np.array_split(permutation, min(parts, rows))
 
 
 def microbatches(batch: TrainingBatch, rows: Rows, max_tokens: int) -> Iterator[Rows]:

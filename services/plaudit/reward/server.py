@@ -12,12 +12,13 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
 from plaudit.reward.catalog import Catalog
 from plaudit.reward.interceptor import SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.servicer import RewardServicer
-from plaudit.reward.settings import ServerSettings, join_address, split_address
+from plaudit.reward.settings import ServerSettings
 from plaudit.telemetry.http import Health, application, bind, serving
 from plaudit_protos.reward.v1 import reward_pb2
 from plaudit_protos.reward.v1.reward_pb2_grpc import add_RewardServiceServicer_to_server

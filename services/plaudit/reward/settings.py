@@ -1,12 +1,12 @@
 """The settings of `plaudit serve`."""
 
-import ipaddress
 from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from plaudit.addresses import require_loopback
 from plaudit.reward.rendering import Rendering
 from plaudit.settings import STRICT
 
@@ -97,29 +97,4 @@ class ServerSettings:
         if twice:
             raise ValueError(f"two models are named '{twice[0]}'")
         for key, address in (("address", self.address), ("http_address", self.http_address)):
-            host, _ = split_address(address)
-            if not self.insecure_bind and not _is_loopback(host):
-                raise ValueError(
-                    f"{key} {address} can be reached from other machines and nobody is asked who they are: "
-                    "bind to 127.0.0.1, or set insecure_bind: true"
-                )
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """("127.0.0.1", 50051) of "127.0.0.1:50051", ("::1", 0) of "[::1]:0"; raises ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"'{address}' is not of the form host:port, such as 127.0.0.1:50051")
-    return host.strip("[]"), int(port)
-
-
-def join_address(host: str, port: int) -> str:
-    """The reverse of `split_address`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+            require_loopback(key, address, unless=self.insecure_bind)

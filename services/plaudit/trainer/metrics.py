@@ -63,24 +63,34 @@ class TrainerMetrics:
         self._restarts = Counter(
             "plaudit_rollout_worker_restarts", "Workers replaced since the start.", registry=self.registry
         )
-        self._checkpoint_seconds = Histogram(
-            "plaudit_checkpoint_duration_seconds",
-            "Time to write a checkpoint.",
-            registry=self.registry,
-            buckets=DURATION_BUCKETS,
-        )
+        self._checkpoint_seconds = self._seconds("plaudit_checkpoint_duration_seconds", "Time to write a checkpoint.")
         self._checkpoint_failures = Counter(
             "plaudit_checkpoint_failures", "Checkpoints that could not be written.", registry=self.registry
         )
         self._checkpoint_last = Gauge(
             "plaudit_checkpoint_last_success_timestamp_seconds", "When the last was written.", registry=self.registry
         )
+        self._redispatched = Counter(
+            "plaudit_rollout_redispatched", "Groups of prompts that went out again.", ["reason"], registry=self.registry
+        )
+        self._retries = Counter(
+            "plaudit_reward_client_retries", "Calls to the reward server made again.", ["code"], registry=self.registry
+        )
+        self._rollout_tokens = Counter("plaudit_rollout_tokens", "Response tokens generated.", registry=self.registry)
+        self._nonfinite = Counter(
+            "plaudit_trainer_nonfinite_updates", "Updates skipped: gradient not finite.", registry=self.registry
+        )
+        self._generation = self._seconds("plaudit_rollout_generation_duration_seconds", "Generation of one step.")
+        self._weight_sync = self._seconds("plaudit_trainer_weight_sync_seconds", "New weights to every worker.")
         self._version = Gauge(
             "plaudit_rollout_policy_version", "Weight version the workers sample with.", registry=self.registry
         )
         self._learning = {
             name: Gauge(f"plaudit_ppo_{name}", text, registry=self.registry) for name, text in LEARNING.items()
         }
+
+    def _seconds(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, registry=self.registry, buckets=DURATION_BUCKETS)
 
     def application(self, steps: int) -> Starlette:
         """`/metrics`, and `/health` of a run of `steps`: presence by answering at all, progress by what it says."""
@@ -92,8 +102,8 @@ class TrainerMetrics:
         step, ended = self._last_step
         return f"step {step} of {steps}, {time.monotonic() - ended:.0f} s since the last one ended"
 
-    def observe(self, step: int, metrics: Metrics, pool: PoolCounts, missing: Mapping[str, int]) -> None:
-        """Step `step` (from 0) is done; `missing` counts trajectories without a reward over the run, by reason."""
+    def observe(self, step: int, metrics: Metrics) -> None:
+        """Step `step` (from 0) is done."""
         self._last_step = (step + 1, time.monotonic())
         self._step.set(step + 1)
         self._steps.inc()
@@ -102,15 +112,24 @@ class TrainerMetrics:
         self._trajectories.labels("scored").inc(metrics["episodes"])
         self._trajectories.labels("missing_reward").inc(metrics["missing_rewards"])
         self._version.set(step + 1)
-        self._workers.labels("alive").set(pool.alive)
-        self._restarts.inc(self._since("restarts", pool.restarts))
-        for reason, count in missing.items():
-            self._missing.labels(reason).inc(self._since(f"missing {reason}", count))
+        self._rollout_tokens.inc(metrics["tokens"])
+        self._generation.observe(metrics["seconds_generate"])
+        self._weight_sync.observe(metrics["seconds_sync"])
+        self._nonfinite.inc(self._since("nonfinite", int(metrics["nonfinite_updates"])))
         for name in self._learning.keys() & metrics.keys():
             self._learning[name].set(metrics[name])
         for name in metrics:
-            if name.startswith("seconds_"):
+            if name.startswith("seconds_") and name != "seconds_step":  # the whole is not one of its parts
                 self._phase.labels(name.removeprefix("seconds_")).observe(metrics[name])
+
+    def observe_services(self, pool: PoolCounts, missing: Mapping[str, int], retries: int) -> None:
+        """Running totals: the pool's, trajectories without a reward by reason, and the reward client's retries."""
+        self._workers.labels("alive").set(pool.alive)
+        self._restarts.inc(self._since("restarts", pool.restarts))
+        self._redispatched.labels("worker_lost").inc(self._since("redispatched", pool.redispatched))
+        self._retries.labels("UNAVAILABLE").inc(self._since("retries", retries))
+        for reason, count in missing.items():
+            self._missing.labels(reason).inc(self._since(f"missing {reason}", count))
 
     def _since(self, name: str, total: int) -> int:
         """How much a running total has grown since it was last asked for: counters are told differences."""

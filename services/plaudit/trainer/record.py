@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from accelerate.utils import ProjectConfiguration
 
 from plaudit import settings as plaudit_settings
@@ -13,8 +14,14 @@ from plaudit.errors import ConfigurationError
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
-MAY_CHANGE = ("steps", "reward", "rollout", "ranks", "ray_address", "http_address", "trackers", "checkpoints")
-"""Settings that a resumed run may have otherwise than before: where and how long it runs, not what it computes."""
+MAY_CHANGE = (
+    *("steps", "reward", "rollout", "ranks", "checkpoints"),
+    *("ray_address", "http_address", "insecure_bind", "trackers"),
+)
+"""Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.
+
+Bit for bit the same is only a run that keeps `rollout.group_size`, `rollout.cpus_per_worker` and `rollout.dtype` too.
+"""
 
 
 class RunRecord:
@@ -61,6 +68,9 @@ def claim_folder(settings: TrainSettings) -> None:
         Path(settings.folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make the run folder {settings.folder}: {error.strerror}") from None
+    if unknown := set(settings.trackers) - set(map(str, LOGGER_TYPE_TO_CLASS)):
+        known = ", ".join(map(str, LOGGER_TYPE_TO_CLASS))
+        raise ConfigurationError(f"no tracker '{unknown.pop()}': accelerate knows {known}")
     path = Path(settings.folder) / "config.yaml"
     if not path.is_file():
         return
@@ -85,7 +95,7 @@ def _start_trackers(settings: TrainSettings) -> Accelerator:
     project = ProjectConfiguration(project_dir=settings.folder, logging_dir=settings.folder)
     try:
         accelerator = Accelerator(cpu=True, log_with=list(settings.trackers), project_config=project)
-        accelerator.init_trackers("tensorboard")
+        accelerator.init_trackers("plaudit", config={"folder": settings.folder, "seed": settings.seed})
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"trackers {list(settings.trackers)}: {error}") from None
     return accelerator

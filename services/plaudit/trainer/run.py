@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
 from plaudit.policy.generation import check_context
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
@@ -49,6 +50,7 @@ class Run:
         """Runs the remaining steps. True when `stop` ended it early: after the step under way and a checkpoint."""
         with bar("PPO", self.settings.steps, done=self.state.step) as progress:
             self.loop.on_phase = progress.note
+            self.pool.on_group_done = lambda done, total: progress.note(f"generate {done}/{total} groups")
             while self.state.step < self.settings.steps:
                 self._step(progress)
                 if stop.is_set() or self.state.step % self.settings.checkpoints.every == 0:
@@ -70,7 +72,8 @@ class Run:
         controller = self.loop.controller.state()
         self.state = replace(self.state, step=step + 1, episodes=episodes, kl_controller=controller)
         self.record.write(step, metrics)
-        self.metrics.observe(step, metrics, self.pool.counts, self.scorer.missing)
+        self.metrics.observe(step, metrics)
+        self.metrics.observe_services(self.pool.counts, self.scorer.missing, self.scorer.retries)
         progress.advance(note=f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}")
 
     def _save(self) -> Path:
@@ -89,13 +92,14 @@ def wired(settings: TrainSettings) -> Iterator[Run]:
 def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     """Builds every role, in the order in which they can fail; `stack` closes them in reverse."""
     claim_folder(settings)
+    metrics = TrainerMetrics()
+    http = serve_in_thread(metrics.application(settings.steps), *split_address(settings.http_address))
+    stack.callback(http.close)
     tokenizer = load_tokenizer(settings.policy)
     prompts, held_out = _prompts(settings, tokenizer)
     scorer = RemoteScorer(settings.reward)
     stack.callback(scorer.close)
     reward_model = scorer.wait_until_ready()
-    metrics = TrainerMetrics()
-    stack.callback(serve_in_thread(metrics.application(settings.steps), *_host_and_port(settings.http_address)).close)
     stack.callback(start_ray(settings.ray_address, num_cpus=_cpus(settings)).close)
 
     learner = _learner(settings)
@@ -115,7 +119,9 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     folder = Path(settings.folder) / "samples"
     sampler = Sampler(folder, held_out, settings.samples.per_prompt, sampling, pool, scorer, learner, pad)
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
-    record.describe(reward_model=reward_model.name, prompts=len(prompts), held_out=len(held_out))
+    address = join_address(split_address(settings.http_address)[0], http.port)
+    record.describe(reward_model=reward_model.name, prompts=len(prompts), held_out=len(held_out), http_address=address)
+    print(f"plaudit train: {settings.folder}, metrics at http://{address}/metrics", flush=True)
     return Run(settings, loop, sampler, metrics, record, pool, scorer, state)
 
 
@@ -153,10 +159,3 @@ def _resume(settings: TrainSettings, learner: Learner, controller: KLController,
 def _cpus(settings: TrainSettings) -> int:
     """What a local Ray has to offer: all workers and ranks at once (they take turns in a synchronous run)."""
     return math.ceil(settings.rollout.workers * settings.rollout.cpus_per_worker) + settings.ranks
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigurationError(f"http_address '{address}' is not of the form host:port, such as 127.0.0.1:9100")
-    return host, int(port)

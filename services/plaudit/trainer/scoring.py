@@ -41,8 +41,7 @@ class RemoteScorer:
         """
         timeout = self._settings.startup_timeout_s
         try:
-            self._client.wait_until_ready(timeout)
-            return self._client.get_model()
+            return self._client.wait_until_ready(timeout)
         except ModelNotFound:
             raise ConfigurationError(
                 f"reward server {self._settings.address} has no model '{self._settings.model}': see `models` there"
@@ -52,6 +51,8 @@ class RemoteScorer:
                 f"no reward server answered at {self._settings.address} within {timeout:g} s: start one with "
                 "`plaudit serve`, or raise reward.startup_timeout_s"
             ) from None
+        except RewardError as error:
+            raise ConfigurationError(f"reward server {self._settings.address}: {error}") from None
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
         """In order; raises RunFailed when more than `max_missing_ratio` have no score."""
@@ -67,6 +68,11 @@ class RemoteScorer:
                 f"reward.max_missing_ratio {self._settings.max_missing_ratio:g} allows"
             )
         return scored
+
+    @property
+    def retries(self) -> int:
+        """Calls that the client made again, over the run."""
+        return self._client.counts.retries
 
     def close(self) -> None:
         """Closes the connection."""

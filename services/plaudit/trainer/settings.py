@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from plaudit.addresses import require_loopback
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.settings import PPOSettings
 from plaudit.rollout.settings import RolloutSettings
@@ -68,10 +69,14 @@ class TrainSettings:
     seed: Annotated[int, Field(ge=0)] = 0
     ranks: Annotated[int, Field(ge=1)] = 1  # learner processes; 1 runs it inside the trainer
     ray_address: str | None = None  # null starts Ray on this machine
-    http_address: str = "127.0.0.1:0"  # /metrics and /health
+    http_address: str = "127.0.0.1:0"  # /metrics and /health; port 0 takes any free one, named in run.json
+    insecure_bind: bool = False  # needed for other than loopback: nobody is asked who they are
     trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows: tensorboard, wandb, mlflow ...
 
     def __post_init__(self) -> None:
+        require_loopback("http_address", self.http_address, unless=self.insecure_bind)
+        if self.ppo.minibatches > self.batch_size:
+            raise ValueError(f"ppo.minibatches {self.ppo.minibatches} is more than batch_size {self.batch_size}")
         if self.batch_size % self.samples_per_prompt:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of samples_per_prompt {self.samples_per_prompt}"
