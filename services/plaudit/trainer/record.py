@@ -92,7 +92,7 @@ def _step_of(line: str) -> int | None:
 
 
 def _start_trackers(settings: TrainSettings) -> Accelerator:
-    project = ProjectConfiguration(project_dir=settings.folder, logging_dir=settings.folder)
+    project = ProjectConfiguration(project_dir=settings.folder, logging_dir=f"{settings.folder}/tensorboard")
     try:
         accelerator = Accelerator(cpu=True, log_with=list(settings.trackers), project_config=project)
         accelerator.init_trackers("plaudit", config={"folder": settings.folder, "seed": settings.seed})
