@@ -1,0 +1,55 @@
+"""Every settings file under examples/ is one that its program reads, and names data that are there."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plaudit.evaluation.accuracy import AccuracySettings
+from plaudit.evaluation.score import ScoreSettings
+from plaudit.finetune.reward_model import RewardModelSettings
+from plaudit.finetune.sft import SFTSettings
+from plaudit.reward.settings import ServerSettings
+from plaudit.settings import load
+from plaudit.trainer.settings import TrainSettings
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "examples").rglob("*.yaml"))
+KINDS = {
+    "sft": SFTSettings,
+    "reward-model": RewardModelSettings,
+    "serve": ServerSettings,
+    "train": TrainSettings,
+    "score": ScoreSettings,
+    "eval": AccuracySettings,
+}
+
+
+def program_of(path: Path) -> str:
+    """The `plaudit PROGRAM path` that the file's first comment shows."""
+    shown = f"plaudit {{}} {path.relative_to(ROOT)}"
+    (program,) = [name for name in KINDS if shown.format(name) in path.read_text()]
+    return program
+
+
+def test_there_are_examples() -> None:
+    assert {program_of(path) for path in FILES} == set(KINDS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
+def test_an_example_is_read_by_its_program(path: Path) -> None:
+    load(KINDS[program_of(path)], path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
+def test_data_of_an_example_are_there(path: Path) -> None:
+    named = [value for value in strings(yaml.safe_load(path.read_text())) if value.startswith("examples/")]
+    assert all((ROOT / value.split(":")[0]).exists() for value in named), named
+
+
+def strings(tree: object) -> list[str]:
+    if isinstance(tree, dict):
+        return [found for value in tree.values() for found in strings(value)]
+    if isinstance(tree, list):
+        return [found for value in tree for found in strings(value)]
+    return [tree] if isinstance(tree, str) else []
