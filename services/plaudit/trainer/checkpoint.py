@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from plaudit.errors import ConfigurationError
@@ -65,7 +66,7 @@ def load(path: Path, learner: Learner) -> RunState:
     try:
         state = RunState(**json.loads((path / STATE).read_text(encoding="utf-8")))
         learner.load_state(load_file(path / LEARNER))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ConfigurationError(
             f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
         ) from None

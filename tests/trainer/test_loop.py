@@ -1,0 +1,109 @@
+"""One step of the loop, in this process: a real learner and real generation, a scorer of arithmetic."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from plaudit.errors import RunFailed
+from plaudit.policy.flat_weights import load_into, unpack
+from plaudit.policy.generation import generate
+from plaudit.policy.loading import load_causal_lm, load_tokenizer
+from plaudit.policy.settings import PolicySettings
+from plaudit.ppo.kl import AdaptiveKL
+from plaudit.ppo.learner import LocalLearner
+from plaudit.ppo.settings import PPOSettings
+from plaudit.trainer.loop import Loop
+from plaudit.trainer.prompts import PromptStream
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory
+from tests.policy.tiny import tiny_llama
+
+EIGHT = [Prompt(str(i), (1, 5 + i, 7), text=f"prompt {i}") for i in range(8)]
+SAMPLING = Sampling(max_new_tokens=6, temperature=1.0, stop_token_ids=(2,), run_seed=0)
+
+
+class HerePool:
+    """Generates in this process."""
+
+    def __init__(self, policy: PolicySettings) -> None:
+        self.model, self.tokenizer = load_causal_lm(policy), load_tokenizer(policy)
+        self.version = 0
+
+    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
+        return generate(self.model, requests, sampling, 0, self.version, self.tokenizer)
+
+    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+        load_into(self.model, weights)
+        self.version = version
+
+    def close(self) -> None:
+        pass
+
+
+class LengthScorer:
+    """A token is worth 0.1; the first `missing` trajectories get no score."""
+
+    def __init__(self, missing: int = 0) -> None:
+        self.missing = missing
+
+    def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
+        scored = [ScoredTrajectory(one, len(one.response_ids) / 10, "length") for one in trajectories]
+        return [None] * self.missing + scored[self.missing :]
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> PolicySettings:
+    return PolicySettings(model=str(tiny_llama(tmp_path / "policy")))
+
+
+def make_loop(policy: PolicySettings, missing: int = 0, **ppo: float) -> Loop:
+    settings = PPOSettings(learning_rate=1e-3, epochs=2, **ppo)  # type: ignore[arg-type]
+    return Loop(
+        PromptStream(EIGHT, per_step=8, samples_per_prompt=1, seed=0), HerePool(policy), LengthScorer(missing),
+        LocalLearner(policy, settings, 1.0, 0), AdaptiveKL(0.1, 1.0, 100), settings, SAMPLING, 0, steps=4,
+    )  # fmt: skip
+
+
+def test_a_step_does_what_the_page_says_in_its_order(policy: PolicySettings) -> None:
+    loop, phases = make_loop(policy), list[str]()
+    loop.on_phase = phases.append
+    metrics = loop.step(0)
+    assert phases == ["generate", "score", "evaluate", "update", "sync"]
+    assert metrics["episodes"] == 8
+    assert metrics["kl"] == 0  # policy and reference are one
+    assert metrics["first_ratio_error"] == 0
+    assert metrics["score_mean"] == pytest.approx(metrics["response_tokens_mean"] / 10)
+    assert metrics["tokens"] == metrics["response_tokens_mean"] * 8
+    assert metrics["kl_coef"] == 0.1
+    parts = [metrics[f"seconds_{phase}"] for phase in phases]
+    assert sum(parts) <= metrics["seconds_step"]
+
+
+def test_the_next_step_samples_with_the_weights_that_this_one_learnt(policy: PolicySettings) -> None:
+    loop = make_loop(policy)
+    loop.step(0)
+    assert isinstance(loop.pool, HerePool)
+    assert loop.pool.version == 1
+    sampled, learnt = dict(loop.pool.model.named_parameters()), unpack(loop.learner.weights())
+    assert all(np.array_equal(sampled[name].detach(), tensor) for name, tensor in learnt.items())
+    second = loop.step(1)
+    assert abs(second["sampler_kl"]) < 1e-4
+    assert second["kl"] != 0
+    assert second["kl_coef"] < 0.1  # a KL of 0 is below the target of 1
+
+
+def test_a_trajectory_without_a_score_is_dropped_and_counted(policy: PolicySettings) -> None:
+    metrics = make_loop(policy, missing=3).step(0)
+    assert (metrics["episodes"], metrics["missing_rewards"]) == (5, 3)
+
+
+def test_without_any_score_the_run_stops(policy: PolicySettings) -> None:
+    with pytest.raises(RunFailed, match="no trajectory has a reward"):
+        make_loop(policy, missing=8).step(0)
+
+
+def test_the_learning_rate_follows_its_schedule(policy: PolicySettings) -> None:
+    loop = make_loop(policy, learning_rate_schedule="linear")  # type: ignore[arg-type]
+    assert [loop.step(step)["learning_rate"] for step in (0, 3)] == pytest.approx([1e-3, 0.25e-3])
