@@ -29,8 +29,8 @@ from plaudit.telemetry.progress import bar
 from plaudit.trainer.prompts import read_prompts
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
-REPLIES = 4
-"""To each prompt: six pairs."""
+REPLIES = {"preferences": 2, "judged": 4}
+"""To each prompt: many prompts teach more than many pairs of one; to measure, six pairs of a prompt are cheap."""
 WORKERS = RolloutSettings(workers=2, group_size=128)
 LONGEST = 48  # tokens
 
@@ -41,9 +41,7 @@ def write_pairs(folder: Path, seed: int) -> None:
     connection = start_ray(None, num_cpus=WORKERS.workers)
     try:
         pool = RayRolloutPool(WORKERS, policy)
-        training, judged = (
-            list(_pairs(_replies(pool, folder, name, policy, seed))) for name in ("preferences", "judged")
-        )
+        training, judged = (list(_pairs(_replies(pool, folder, name, policy, seed))) for name in REPLIES)
         pool.close()
     finally:
         connection.close()
@@ -58,10 +56,10 @@ def write_pairs(folder: Path, seed: int) -> None:
 
 
 def _replies(pool: RayRolloutPool, folder: Path, name: str, policy: PolicySettings, seed: int) -> list[Trajectory]:
-    """REPLIES to each prompt of the split, a prompt's beside each other."""
+    """The model's replies to a split's prompts, a prompt's beside each other."""
     tokenizer = load_tokenizer(policy)
     prompts = read_prompts(DataSettings(source=str(folder / "data" / f"{name}.jsonl")), tokenizer, "plain")
-    requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(REPLIES)]
+    requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(REPLIES[name])]
     sampling = Sampling(LONGEST, 1.0, (int(tokenizer.eos_token_id),), seed)
     with bar(f"replies to {name}", -(-len(requests) // WORKERS.group_size)) as shown:
         pool.on_group_done = lambda done, total: shown.advance()

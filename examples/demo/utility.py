@@ -4,13 +4,13 @@ A good reply has an opener, an answer and a closer, each at most once and in thi
 accepted; everything else (unknown words, broken sentences, repetitions, a second answer, thanks for asking about some
 other product, unfinished ends) is waste.
 
-    utility = form * (answer + subject + figure + courtesy) - (1 - form)        between -1 and 5
+    utility = form * (answer + subject + figure + courtesy) - (1 - form)        between -1 and 6
 
     form      share of accepted words among all words, squared                          0 to 1
     answer    2 for an answer to what was asked, 0.5 for one on the same topic          0 to 2
     subject   0.5 when it names the product or city asked about, 0.25 for "it"          0 to 0.5  only with answer 2
-    figure    1.5 when it states a figure                                               0 or 1.5  only with answer 2
-    courtesy  0.5 for an opener, 0.5 for a closer                                       0 to 1
+    figure    1.5 when an answer states a figure                                        0 or 1.5
+    courtesy  1 for an opener, 1 for a closer                                           0 to 2
 
 The sum is bounded and each part counts once, so nothing is gained by heaping up keywords, figures or courtesies: more
 than one good reply is waste, and waste lowers `form`, which multiplies everything. An evasion without manners is worth
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from phrases import CLOSERS, EVASIONS, INTENTS, OPENERS, OPENERS_ABOUT
 from world import Question, forms, read_question, sentences
 
-HIGHEST, LOWEST = 5.0, -1.0
+HIGHEST, LOWEST = 6.0, -1.0
 
 
 class Answer(NamedTuple):
@@ -67,7 +67,7 @@ def terms(question: Question, response: str) -> Terms:
     """The parts of the utility of a response."""
     read = read_reply(question, response)
     form = (read.accepted_words / read.words) ** 2 if read.words else 0.0
-    return Terms(form, *_answer_terms(question, read.answer), courtesy=0.5 * read.opener + 0.5 * read.closer)
+    return Terms(form, *_answer_terms(question, read.answer), courtesy=1.0 * read.opener + 1.0 * read.closer)
 
 
 def read_reply(question: Question, response: str) -> Reading:
@@ -133,4 +133,4 @@ def _answer_terms(question: Question, answer: Answer | None) -> tuple[float, flo
         subject = 0.25 if answer.subject is None else 0.5 * (answer.subject == question.subject)
         return 2.0, subject, 1.5 * answer.has_figure
     same_topic = INTENTS[answer.intent].topic == INTENTS[question.intent].topic
-    return 0.5 * same_topic, 0.0, 0.0
+    return 0.5 * same_topic, 0.0, 1.5 * answer.has_figure

@@ -55,13 +55,13 @@ def test_gold_is_the_utility_of_each_sample(tmp_path):
     write_demo(tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "ppo/samples/step-00040.jsonl").read_text().splitlines()]
     assert all(row["gold"] == utility(row["prompt"], row["response"]) for row in rows)
-    assert {row["gold"] for row in rows} == {0.5, 1.0}
+    assert {row["gold"] for row in rows} == {1.0, 2.0}
 
 
 def test_means_and_paired_errors(tmp_path):
     summary = write_demo(tmp_path)
     assert summary["gold"]["before"] == 0.0
-    assert summary["gold"]["after"] == pytest.approx((70 * 1.0 + 140 * 0.5) / 210)
+    assert summary["gold"]["after"] == pytest.approx((70 * 2.0 + 140 * 1.0) / 210)
     assert summary["gold"]["paired_gain"] == pytest.approx(summary["gold"]["after"])
     assert summary["proxy"]["paired_gain"] == 1.0
 
