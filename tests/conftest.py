@@ -11,6 +11,7 @@ RAY = ("rollout", "trainer", "ppo/test_learner.py")
 """Tests that start Ray. All in one process, one after the other: two Rays at a time on one small machine lose nodes."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups the tests with Ray for xdist's `loadgroup`, first of all, since they take longest."""
     here = Path(__file__).parent
