@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 READY := $(VENV)/.ready
+QUICK := not system and not learning and not long
 
 help:
 	@sed -n 's/^# //p' Makefile; echo "make test-system test-learning test-long protos format bench clean"
@@ -23,7 +24,8 @@ demo: $(READY)
 	@$(RUN) python examples/demo/run.py $(ARGS)
 
 test: $(READY)
-	@$(RUN) python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(RUN) python -m pytest -n 2 -m "$(QUICK) and not ray" $(ARGS)
+	@$(RUN) python -m pytest -m "$(QUICK) and ray" $(ARGS)
 
 test-system: $(READY)
 	@$(RUN) tests/system/packages.sh
