@@ -15,7 +15,7 @@ def make_model(texts: Iterable[str], folder: Path, seed: int) -> None:
     """Writes tokenizer, configuration and random weights (1.1 M parameters) to `folder`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, logging
 
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -44,5 +44,6 @@ def make_model(texts: Iterable[str], folder: Path, seed: int) -> None:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    logging.disable_progress_bar()
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)

@@ -32,7 +32,7 @@ from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 REPLIES = {"preferences": 2, "judged": 4}
 """To each prompt: many prompts teach more than many pairs of one; to measure, six pairs of a prompt are cheap."""
 WORKERS = RolloutSettings(workers=2, group_size=128)
-LONGEST = 48  # tokens
+LONGEST, TEMPERATURE = 48, 0.8  # as in settings/train.yaml: the same policy writes here and there
 
 
 def write_pairs(folder: Path, seed: int) -> None:
@@ -60,7 +60,7 @@ def _replies(pool: RayRolloutPool, folder: Path, name: str, policy: PolicySettin
     tokenizer = load_tokenizer(policy)
     prompts = read_prompts(DataSettings(source=str(folder / "data" / f"{name}.jsonl")), tokenizer, "plain")
     requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(REPLIES[name])]
-    sampling = Sampling(LONGEST, 1.0, (int(tokenizer.eos_token_id),), seed)
+    sampling = Sampling(LONGEST, TEMPERATURE, (int(tokenizer.eos_token_id),), seed)
     with bar(f"replies to {name}", -(-len(requests) // WORKERS.group_size)) as shown:
         pool.on_group_done = lambda done, total: shown.advance()
         return pool.generate(requests, sampling)

@@ -14,7 +14,7 @@ from utility import utility
 from plaudit.report import run_folder
 from plaudit.report.estimates import Estimate, HeldOut, held_out
 
-KL_BOUND = 25.0  # nats per response: past it a policy of this size no longer writes the fine-tuned model's English
+KL_BOUND = 10.0  # nats per response; the runs end near 3, and reward hacking begins well above 10
 PROMPTS = 200
 STANDARD_ERRORS = 3.0
 DISTINCT_RATIO = 0.5
