@@ -77,4 +77,4 @@ def test_a_wrong_model_is_the_users_error_on_any_rank(tmp_path: Path):
 @pytest.mark.usefixtures("cluster")
 def test_ranks_without_a_place_in_the_cluster_are_not_waited_for_forever(policy: PolicySettings):
     with pytest.raises(RunFailed, match="within 8 s"):
-        start(policy, ranks=3, start_timeout_seconds=8)
+        start(policy, ranks=2, cpus_per_rank=1000, start_timeout_seconds=8)
