@@ -1,11 +1,13 @@
-"""What all tests share: which of them start Ray, and how many threads each process has."""
+"""What all tests share: which of them start Ray, how many threads each process has, and that Ctrl-C reaches it."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several busy processes with more threads than cores starve
+signal.signal(signal.SIGINT, signal.default_int_handler)  # programs inherit "ignored" from a shell's background job
 
 RAY = ("rollout", "trainer", "ppo/test_learner.py")
 
