@@ -29,7 +29,7 @@ test: $(READY)
 
 test-system: $(READY)
 	@$(RUN) tests/system/packages.sh
-	@$(RUN) python -m pytest -m system $(ARGS)
+	@$(RUN) python -m pytest -m system -rs $(ARGS)
 
 test-learning: $(READY)
 	@$(RUN) python -m pytest -m learning --timeout=7200 $(ARGS)

@@ -1,7 +1,8 @@
-"""What all tests share: which of them start Ray, how many threads each process has, and that Ctrl-C reaches it."""
+"""What all tests share: which of them start Ray, what a skip means, thread counts, and that Ctrl-C reaches programs."""
 
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(here).as_posix().startswith(RAY):
             item.add_marker(pytest.mark.ray)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI is set, a system test that skips has failed: the machine was to have what it needs."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and item.get_closest_marker("system"):
+        _, _, reason = report.longrepr
+        report.outcome, report.longrepr = "failed", f"{reason} (CI is set, so nothing may be skipped here)"
+    return report

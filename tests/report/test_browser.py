@@ -20,7 +20,7 @@ BLUE, GOLD, PLUM = (0x2B, 0x5F, 0xC4), (0xB5, 0x7A, 0x0A), (0x7D, 0x4A, 0x9E)
 def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Opens a page from its file; what it complains about is in `stderr`, on lines with CONSOLE."""
     if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
+        pytest.skip("Chromium is missing: install it (Debian: apt-get install chromium)")
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", *quiet, "--enable-logging=stderr"]
     profile = f"--user-data-dir={page.parent / 'profile'}"
@@ -36,7 +36,7 @@ def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 def pixels(page: Path, width: int, height: int) -> np.ndarray:
     """What is seen: (height, width, 3)."""
-    image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install 'plaudit[train]'")
+    image = pytest.importorskip("PIL.Image", reason="pillow is missing: pip install 'plaudit[dev]'")
     shot = page.parent / "shot.png"
     done = browse(page, f"--window-size={width},{height}", f"--screenshot={shot}")
     assert "CONSOLE" not in done.stderr
