@@ -80,6 +80,17 @@ class Row(dict[str, Any]):
             raise self.error(field, "is an empty list: a conversation has at least one message")
         return tuple(self._message(f"{field}[{index}]", turn) for index, turn in enumerate(turns))
 
+    def prompt(self, field: str = "prompt") -> str | tuple[Message, ...]:
+        """A field that is text, or a list of messages."""
+        return self.messages(field) if isinstance(self.get(field), list) else self.text(field)
+
+    def conversation(self, field: str) -> tuple[Message, ...]:
+        """A field that is a list of messages, of which the last is the assistant's: the response."""
+        turns = self.messages(field)
+        if turns[-1].role != "assistant":
+            raise self.error(field, f"ends with a message by '{turns[-1].role}': the last one must be the assistant's")
+        return turns
+
     def _message(self, field: str, turn: Any) -> Message:
         turn = self._check(field, turn, dict)
         role = self._check_text(f"{field}.role", turn.get("role"))

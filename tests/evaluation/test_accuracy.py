@@ -7,8 +7,8 @@ import pytest
 from plaudit.cli import main
 from plaudit.errors import DependencyUnreachable, RunFailed
 from plaudit.evaluation.accuracy import AccuracySettings, evaluate
-from plaudit.evaluation.score import RewardServerSettings
 from plaudit.reward.rendering import Rendering
+from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit_client import Conversation, ScoreFailure
 from plaudit_client.fake import FakeRewardServer

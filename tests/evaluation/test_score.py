@@ -186,7 +186,7 @@ def test_a_run_without_any_score_fails(files, capsys):
         ({"prompt": "p"}, "rows.jsonl:1: 'response' is missing"),
         ({"response": "r"}, "rows.jsonl:1: 'prompt' is missing"),
         ({"prompt": "p", "response": 3}, "rows.jsonl:1: 'response' must be text"),
-        ({"messages": [{"role": "user", "content": "p"}]}, "must end with the assistant's message"),
+        ({"messages": [{"role": "user", "content": "p"}]}, "the last one must be the assistant's"),
         ({"prompt": "p", "response": "r", "finish_reason": "eos"}, "rows.jsonl:1: 'finish_reason' must be"),
     ],
 )

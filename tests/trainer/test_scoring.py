@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
+from plaudit.reward_server import RewardServerSettings
 from plaudit.trainer.scoring import RemoteScorer
-from plaudit.trainer.settings import RewardServiceSettings
 from plaudit.trajectory import Message, Prompt, RolloutRequest, Trajectory
 from plaudit_client import Conversation, ScoreFailure, ScoreItem, TextPair
 from plaudit_client.fake import FakeRewardServer
@@ -21,8 +21,8 @@ def length(item: ScoreItem) -> float:
     return float(len(item.input.response))
 
 
-def scorer(server: FakeRewardServer, **settings: float) -> RemoteScorer:
-    return RemoteScorer(RewardServiceSettings(address=server.address, timeout_s=5.0, **settings))
+def scorer(server: FakeRewardServer, max_missing_ratio: float = 0.0) -> RemoteScorer:
+    return RemoteScorer(RewardServerSettings(address=server.address, timeout_s=5.0), max_missing_ratio)
 
 
 def test_scores_come_back_in_order_with_their_model() -> None:
@@ -69,13 +69,15 @@ def test_a_short_outage_is_retried() -> None:
 
 
 def test_no_server_ends_in_one_clear_line() -> None:
-    lonely = RemoteScorer(RewardServiceSettings(address="127.0.0.1:1", startup_timeout_s=0.3))
-    with pytest.raises(DependencyUnreachable, match=r"127\.0\.0\.1:1 within 0\.3 s.*plaudit serve"):
+    lonely = RemoteScorer(RewardServerSettings(address="127.0.0.1:1", startup_timeout_s=0.3), 0.0)
+    with pytest.raises(
+        DependencyUnreachable, match=r"not ready after 0\.3 s: reward server 127\.0\.0\.1:1.*plaudit serve"
+    ):
         lonely.wait_until_ready()
 
 
 def test_an_unknown_model_is_a_mistake_in_the_settings() -> None:
     with FakeRewardServer(length) as server:
-        wrong = RemoteScorer(RewardServiceSettings(address=server.address, model="models/none"))
+        wrong = RemoteScorer(RewardServerSettings(address=server.address, model="models/none"), 0.0)
         with pytest.raises(ConfigurationError, match="models/none"):
             wrong.wait_until_ready()

@@ -20,10 +20,10 @@ from rich.console import Console
 
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
-from plaudit.evaluation.score import RewardServerSettings
 from plaudit.evaluation.sides import Answers, ask_folder, ask_server
 from plaudit.finetune.agreement import Agreement, agreement
 from plaudit.finetune.preferences import Preference, read_preferences
+from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load
 

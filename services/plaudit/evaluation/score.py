@@ -16,34 +16,14 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable, PlauditError, RunFailed
+from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit.evaluation.score_file import ScoreFile
+from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.settings import STRICT, load
 from plaudit.telemetry.progress import bar
-from plaudit_client import (
-    Conversation,
-    DeadlineExceeded,
-    InvalidRequest,
-    Message,
-    ModelNotFound,
-    RewardClient,
-    RewardError,
-    ScoreItem,
-    ServerUnavailable,
-    TextPair,
-    Unauthenticated,
-)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RewardServerSettings:
-    """The reward server that is asked."""
-
-    address: str = "127.0.0.1:50051"
-    model: str = ""  # the server's default model where empty
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0  # for one batch, retries included
-    startup_timeout_s: Annotated[float, Field(ge=0)] = 60.0  # how long a server that isn't there yet is waited for
+from plaudit.trajectory import Message
+from plaudit_client import RewardClient, ScoreItem
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -60,14 +40,14 @@ def run(path: str, overrides: list[str]) -> int:
     """Scores every row that has no score yet; returns 0 when any row has one."""
     settings = load(ScoreSettings, path, overrides)
     items = [item_of(row, number) for number, row in enumerate(read_rows(settings.data))]
-    server = settings.reward
-    with RewardClient(server.address, model=server.model, timeout=server.timeout_s) as client:
-        try:
-            model = client.wait_until_ready(server.startup_timeout_s)
-            with ScoreFile(_writable(settings.output), items, model.provenance) as scores:
-                _score(client, items, scores, settings.batch_size)
-        except RewardError as error:
-            raise _as_plaudit_error(error, settings) from None
+    try:
+        with (
+            ready(settings.reward) as (client, model),
+            ScoreFile(_writable(settings.output), items, model.provenance) as scores,
+        ):
+            _score(client, items, scores, settings.batch_size)
+    except (DependencyUnreachable, RunFailed) as error:
+        raise type(error)(f"{error}; the same command goes on where this one stopped") from None
     print(summary(scores, settings.output))
     if not any("score" in line for line in scores.lines.values()):
         raise RunFailed(f"no row has a score: {settings.output} says why")
@@ -79,22 +59,15 @@ def item_of(row: Row, number: int) -> ScoreItem:
     finish = row.get("finish_reason")
     if finish not in ("stop", "length", None):
         raise row.error("finish_reason", 'must be "stop", "length" or missing')
-    return ScoreItem(_input_of(row), item_id=str(row.get("id", number)), finish_reason=finish)
+    prompt, response = _prompt_and_response(row)
+    return score_item(prompt, response, str(row.get("id", number)), finish)
 
 
-def _input_of(row: Row) -> TextPair | Conversation:
-    if "messages" in row:
-        turns = _turns(row, "messages")
-        if turns[-1].role != "assistant":
-            raise row.error("messages", "must end with the assistant's message, the response to score")
-        return Conversation(turns)
-    if isinstance(row.get("prompt"), list):
-        return Conversation((*_turns(row, "prompt"), Message("assistant", row.text("response"))))
-    return TextPair(row.text("prompt"), row.text("response"))
-
-
-def _turns(row: Row, field: str) -> tuple[Message, ...]:
-    return tuple(Message(turn.role, turn.content) for turn in row.messages(field))
+def _prompt_and_response(row: Row) -> tuple[str | tuple[Message, ...], str]:
+    if "messages" not in row:
+        return row.prompt(), row.text("response")
+    *prompt, response = row.conversation("messages")
+    return tuple(prompt), response.content
 
 
 def _score(client: RewardClient, items: list[ScoreItem], scores: ScoreFile, batch_size: int) -> None:
@@ -132,17 +105,3 @@ def _writable(output: str) -> Path:
     except OSError as error:
         raise ConfigurationError(f"output {output} cannot be written: {error.strerror}") from None
     return path
-
-
-def _as_plaudit_error(error: RewardError, settings: ScoreSettings) -> PlauditError:
-    address = settings.reward.address
-    match error:
-        case ServerUnavailable() | DeadlineExceeded():
-            remedy = "start it with `plaudit serve`, or raise reward.startup_timeout_s or reward.timeout_s"
-            return DependencyUnreachable(f"{error}: {remedy}; the same command goes on where this one stopped")
-        case ModelNotFound():
-            return ConfigurationError(f"reward server {address} has no model '{settings.reward.model}': {error}")
-        case InvalidRequest() | Unauthenticated():
-            return ConfigurationError(f"{error}")
-        case _:
-            return RunFailed(f"{error}: the same command goes on where this one stopped")

@@ -5,25 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable, PlauditError, RunFailed
-from plaudit.evaluation.score import RewardServerSettings
-from plaudit.finetune.preferences import Preference, Side
+from plaudit.errors import ConfigurationError
+from plaudit.finetune.preferences import Preference
+from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.telemetry.progress import bar
-from plaudit_client import (
-    Conversation,
-    DeadlineExceeded,
-    InvalidRequest,
-    Message,
-    ModelNotFound,
-    RewardClient,
-    RewardError,
-    Score,
-    ScoreFailure,
-    ScoreItem,
-    ServerUnavailable,
-    TextPair,
-    Unauthenticated,
-)
+from plaudit_client import RewardClient, Score, ScoreFailure
 
 PAIRS_PER_CALL = 128
 
@@ -40,12 +26,8 @@ class Answers:
 
 def ask_server(server: RewardServerSettings, preferences: Sequence[Preference]) -> Answers:
     """Waits for the server, then asks it. Raises DependencyUnreachable, ConfigurationError or RunFailed."""
-    with RewardClient(server.address, model=server.model, timeout=server.timeout_s) as client:
-        try:
-            name = client.wait_until_ready(server.startup_timeout_s).name
-            return _answers(name, _ask(client, preferences))
-        except RewardError as error:
-            raise _explained(error, server) from None
+    with ready(server) as (client, model):
+        return _answers(model.name, _ask(client, preferences))
 
 
 def ask_folder(folder: Path, preferences: Sequence[Preference]) -> Answers:
@@ -86,17 +68,11 @@ def _ask(client: RewardClient, preferences: Sequence[Preference]) -> list[float 
     with bar("scoring", len(preferences)) as shown:
         for start in range(0, len(preferences), PAIRS_PER_CALL):
             batch = preferences[start : start + PAIRS_PER_CALL]
-            items = [_item(side) for preference in batch for side in (preference.chosen, preference.rejected)]
+            sides = [side for preference in batch for side in (preference.chosen, preference.rejected)]
+            items = [score_item(side.prompt, side.response, finish_reason="stop") for side in sides]
             results.extend(_value(result) for result in client.score(items))
             shown.advance(len(batch))
     return results
-
-
-def _item(side: Side) -> ScoreItem:
-    if side.messages is not None:
-        turns = tuple(Message(turn.role, turn.content) for turn in side.messages)
-        return ScoreItem(Conversation(turns), finish_reason="stop")
-    return ScoreItem(TextPair(side.text or "", side.response), finish_reason="stop")
 
 
 def _value(result: Score | ScoreFailure) -> float | str:
@@ -107,16 +83,3 @@ def _answers(model: str, results: Sequence[float | str]) -> Answers:
     scores = [None if isinstance(result, str) else result for result in results]
     missing = Counter(result for result in results if isinstance(result, str))
     return Answers(model, scores[0::2], scores[1::2], missing)
-
-
-def _explained(error: RewardError, server: RewardServerSettings) -> PlauditError:
-    match error:
-        case ServerUnavailable() | DeadlineExceeded():
-            remedy = "start it with `plaudit serve`, or raise reward.startup_timeout_s or reward.timeout_s"
-            return DependencyUnreachable(f"{error}: {remedy}")
-        case ModelNotFound():
-            return ConfigurationError(f"reward server {server.address} has no model '{server.model}'")
-        case InvalidRequest() | Unauthenticated():
-            return ConfigurationError(f"{error}")
-        case _:
-            return RunFailed(f"{error}")

@@ -31,7 +31,7 @@ def read_demonstrations(data: DataSettings) -> list[Demonstration]:
 def demonstration_of(row: Row) -> Demonstration:
     """The demonstration of one row."""
     if "messages" in row:
-        *prompt, response = _ending_with_assistant(row, "messages")
+        *prompt, response = row.conversation("messages")
         if not prompt:
             raise row.error("messages", "is an answer without a question: add the user's message")
         return Demonstration(tuple(prompt), response.content, row.where)
@@ -40,28 +40,17 @@ def demonstration_of(row: Row) -> Demonstration:
         prompt_text = row.text("instruction") + (f"\n\n{context}" if context else "")
         return Demonstration(prompt_text, row.text("output"), row.where)
     if "prompt" in row:
-        return Demonstration(_prompt(row), _response(row), row.where)
+        return Demonstration(row.prompt(), _response(row), row.where)
     if "text" in row:
         return Demonstration(None, row.text("text"), row.where)
     raise row.error("prompt", f"is missing, and so are 'messages', 'instruction' and 'text' (found {', '.join(row)})")
-
-
-def _prompt(row: Row) -> str | tuple[Message, ...]:
-    return row.messages("prompt") if isinstance(row["prompt"], list) else row.text("prompt")
 
 
 def _response(row: Row) -> str:
     field = next((name for name in RESPONSE_FIELDS if row.get(name) is not None), RESPONSE_FIELDS[0])
     if not isinstance(row.get(field), list):
         return row.text(field)
-    turns = _ending_with_assistant(row, field)
+    turns = row.conversation(field)
     if len(turns) > 1:
         raise row.error(field, f"has {len(turns)} messages: the response is one, put the earlier ones into 'prompt'")
     return turns[0].content
-
-
-def _ending_with_assistant(row: Row, field: str) -> tuple[Message, ...]:
-    turns = row.messages(field)
-    if turns[-1].role != "assistant":
-        raise row.error(field, f"ends with a message by '{turns[-1].role}': the last one must be the assistant's")
-    return turns

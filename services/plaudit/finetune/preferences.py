@@ -74,7 +74,7 @@ def _ranked(row: Row) -> list[Preference]:
     places = Row({f"ranks[{index}]": rank for index, rank in enumerate(ranks)}, row.where)
     candidates = Row({f"responses[{index}]": text for index, text in enumerate(responses)}, row.where)
     ranked = [
-        (places.number(f"ranks[{index}]"), Side(_prompt(row), candidates.text(f"responses[{index}]")))
+        (places.number(f"ranks[{index}]"), Side(row.prompt(), candidates.text(f"responses[{index}]")))
         for index in range(len(ranks))
     ]
     pairs = [sorted(pair, key=lambda entry: entry[0]) for pair in combinations(ranked, 2) if pair[0][0] != pair[1][0]]
@@ -83,11 +83,11 @@ def _ranked(row: Row) -> list[Preference]:
 
 def _explicit(row: Row, field: str) -> Side:
     """The prompt stands in a field of its own."""
-    prompt = _prompt(row)
+    prompt = row.prompt()
     if not isinstance(row.get(field), list):
         return Side(prompt, row.text(field))
     asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-    turns = row.messages(field)
+    turns = row.conversation(field)
     repeats_prompt = turns[: len(asked)] == asked or turns[1 : 1 + len(asked)] == asked  # behind a system message
     return _conversation(row, field, turns if repeats_prompt else (*asked, *turns))
 
@@ -95,7 +95,7 @@ def _explicit(row: Row, field: str) -> Side:
 def _implicit(row: Row, field: str) -> Side:
     """Prompt and response stand together in one field."""
     if isinstance(row.get(field), list):
-        return _conversation(row, field, row.messages(field))
+        return _conversation(row, field, row.conversation(field))
     transcript = row.text(field)
     head, marker, response = transcript.rpartition(MARKER)
     if not marker:
@@ -105,15 +105,9 @@ def _implicit(row: Row, field: str) -> Side:
 
 
 def _conversation(row: Row, field: str, turns: tuple[Message, ...]) -> Side:
-    if turns[-1].role != "assistant":
-        raise row.error(field, f"ends with a message by '{turns[-1].role}': the last one must be the assistant's")
     if len(turns) == 1:
         raise row.error(field, "is an answer without a question: add the user's message, or a 'prompt'")
     return Side(turns[:-1], turns[-1].content)
-
-
-def _prompt(row: Row) -> str | tuple[Message, ...]:
-    return row.messages("prompt") if isinstance(row.get("prompt"), list) else row.text("prompt")
 
 
 def _margin(row: Row) -> float | None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from plaudit.errors import ConfigurationError
 from plaudit.policy.prompting import Template, prompt_ids
 from plaudit.rows import DataSettings, Row, read_rows
-from plaudit.trajectory import Message, Prompt, RolloutRequest
+from plaudit.trajectory import Prompt, RolloutRequest
 
 
 def read_prompts(data: DataSettings, tokenizer: PreTrainedTokenizerBase, template: Template) -> list[Prompt]:
@@ -52,20 +52,14 @@ class PromptStream:
 
 
 def _prompt(row: Row, index: int, tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompt:
-    identifier = str(row.get("id", index))
-    if isinstance(row.get("prompt"), list):
-        messages = row.messages("prompt")
-        return Prompt(identifier, _ids(row, tokenizer, messages, template), messages=messages)
-    text = row.text("prompt")
-    if not text:
+    asked = row.prompt()
+    if not asked:
         raise row.error("prompt", "is empty")
-    return Prompt(identifier, _ids(row, tokenizer, text, template), text=text)
-
-
-def _ids(
-    row: Row, tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Message], template: Template
-) -> tuple[int, ...]:
     try:
-        return tuple(prompt_ids(tokenizer, prompt, template))
+        ids = tuple(prompt_ids(tokenizer, asked, template))
     except ConfigurationError as error:
         raise row.error("prompt", str(error)) from None
+    identifier = str(row.get("id", index))
+    if isinstance(asked, str):
+        return Prompt(identifier, ids, text=asked)
+    return Prompt(identifier, ids, messages=asked)

@@ -15,7 +15,7 @@ from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
 MAY_CHANGE = (
-    *("steps", "reward", "rollout", "ranks", "checkpoints"),
+    *("steps", "reward", "max_missing_ratio", "rollout", "ranks", "checkpoints"),
     *("ray_address", "http_address", "insecure_bind", "trackers"),
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.

@@ -97,7 +97,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     stack.callback(http.close)
     tokenizer = load_tokenizer(settings.policy)
     prompts, held_out = _prompts(settings, tokenizer)
-    scorer = RemoteScorer(settings.reward)
+    scorer = RemoteScorer(settings.reward, settings.max_missing_ratio)
     stack.callback(scorer.close)
     reward_model = scorer.wait_until_ready()
     stack.callback(start_ray(settings.ray_address, num_cpus=_cpus(settings)).close)

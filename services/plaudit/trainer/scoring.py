@@ -7,52 +7,24 @@ and is dropped from the step. A number is never made up for it.
 from collections import Counter
 from collections.abc import Sequence
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
-from plaudit.trainer.settings import RewardServiceSettings
-from plaudit.trajectory import Prompt, ScoredTrajectory, Trajectory
-from plaudit_client import (
-    Conversation,
-    InvalidRequest,
-    Message,
-    ModelInfo,
-    ModelNotFound,
-    RewardClient,
-    RewardError,
-    Score,
-    ScoreFailure,
-    ScoreItem,
-    ServerUnavailable,
-    TextPair,
-)
+from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.reward_server import RewardServerSettings, errors_explained, open_client, score_item
+from plaudit.trajectory import ScoredTrajectory, Trajectory
+from plaudit_client import InvalidRequest, ModelInfo, RewardError, Score, ScoreFailure, ScoreItem, ServerUnavailable
 
 
 class RemoteScorer:
     """A Scorer over `plaudit_client`."""
 
-    def __init__(self, settings: RewardServiceSettings) -> None:
-        self._settings = settings
-        self._client = RewardClient(settings.address, model=settings.model, timeout=settings.timeout_s)
+    def __init__(self, server: RewardServerSettings, max_missing_ratio: float) -> None:
+        self._server, self._max_missing_ratio = server, max_missing_ratio
+        self._client = open_client(server)
         self.missing: Counter[str] = Counter()  # reason -> trajectories without a score, over the run
 
     def wait_until_ready(self) -> ModelInfo:
-        """The model that will be asked, once its server answers.
-
-        Raises DependencyUnreachable after `startup_timeout_s`, ConfigurationError when the server has no such model.
-        """
-        timeout = self._settings.startup_timeout_s
-        try:
-            return self._client.wait_until_ready(timeout)
-        except ModelNotFound:
-            raise ConfigurationError(
-                f"reward server {self._settings.address} has no model '{self._settings.model}': see `models` there"
-            ) from None
-        except ServerUnavailable:
-            raise DependencyUnreachable(
-                f"no reward server answered at {self._settings.address} within {timeout:g} s: start one with "
-                "`plaudit serve`, or raise reward.startup_timeout_s"
-            ) from None
-        except RewardError as error:
-            raise ConfigurationError(f"reward server {self._settings.address}: {error}") from None
+        """The model that will be asked, once its server answers. Raises as `errors_explained`."""
+        with errors_explained():
+            return self._client.wait_until_ready(self._server.startup_timeout_s)
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
         """In order; raises RunFailed when more than `max_missing_ratio` have no score."""
@@ -61,11 +33,11 @@ class RemoteScorer:
             for trajectory, result in zip(trajectories, self._results(trajectories), strict=True)
         ]
         missing = sum(one is None for one in scored)
-        if missing > self._settings.max_missing_ratio * len(scored):
+        if missing > self._max_missing_ratio * len(scored):
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.missing.most_common(3))
             raise RunFailed(
                 f"{missing} of {len(scored)} trajectories have no reward (over the run: {reasons}): more than "
-                f"reward.max_missing_ratio {self._settings.max_missing_ratio:g} allows"
+                f"max_missing_ratio {self._max_missing_ratio:g} allows"
             )
         return scored
 
@@ -95,7 +67,7 @@ class RemoteScorer:
     def _refused(self, items: Sequence[ScoreItem], error: RewardError) -> list[ScoreFailure]:
         """A call without an answer: no item has a score. A request that no server takes is a mistake of ours."""
         if isinstance(error, InvalidRequest):
-            raise ConfigurationError(f"reward server {self._settings.address} refuses the request: {error}") from None
+            raise ConfigurationError(f"the reward server refuses the request: {error}") from None
         reason = error.reason or type(error).__name__
         return [ScoreFailure(item.item_id, reason, str(error), code="") for item in items]
 
@@ -107,14 +79,6 @@ class RemoteScorer:
 
 
 def _item(trajectory: Trajectory) -> ScoreItem:
-    prompt, response = trajectory.request.prompt, trajectory.response_text
-    return ScoreItem(
-        _conversation(prompt, response) if prompt.messages else TextPair(prompt.text or "", response),
-        item_id=trajectory.request.id,
-        finish_reason=trajectory.finish_reason,
-    )
-
-
-def _conversation(prompt: Prompt, response: str) -> Conversation:
-    turns = tuple(Message(role, content) for role, content in prompt.messages or ())
-    return Conversation((*turns, Message("assistant", response)))
+    request = trajectory.request
+    prompt = request.prompt.messages or request.prompt.text or ""
+    return score_item(prompt, trajectory.response_text, request.id, trajectory.finish_reason)

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from plaudit.addresses import require_loopback
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.settings import PPOSettings
+from plaudit.reward_server import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
@@ -20,17 +21,6 @@ class PromptSettings:
     data: DataSettings  # rows with `prompt`: a string or a list of {role, content}
     held_out: DataSettings | None = None  # never trained on: `samples/` are drawn from these
     template: Literal["plain", "chat"] = "plain"
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RewardServiceSettings:
-    """The reward server that is asked."""
-
-    address: str = "127.0.0.1:50051"
-    model: str = ""  # the server's default model where empty
-    timeout_s: Annotated[float, Field(gt=0)] = 60.0  # for one batch, retries included
-    startup_timeout_s: Annotated[float, Field(ge=0)] = 120.0  # how long a server that isn't there yet is waited for
-    max_missing_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of a step's trajectories; past it the run stops
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -57,12 +47,13 @@ class TrainSettings:
     steps: Annotated[int, Field(ge=1)]
     policy: PolicySettings
     prompts: PromptSettings
-    reward: RewardServiceSettings = RewardServiceSettings()
+    reward: RewardServerSettings = RewardServerSettings()
     rollout: RolloutSettings = RolloutSettings()
     ppo: PPOSettings = PPOSettings()
     samples: SamplesSettings = SamplesSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     batch_size: Annotated[int, Field(ge=1)] = 64  # responses per step
+    max_missing_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of them without a reward; past it the run stops
     samples_per_prompt: Annotated[int, Field(ge=1)] = 1
     max_new_tokens: Annotated[int, Field(ge=1)] = 48
     temperature: Annotated[float, Field(gt=0)] = 1.0
