@@ -225,7 +225,7 @@ def test_scores_that_are_not_finite_end_the_run(tmp_path):
     [
         ("base.model=/no/such/folder", "no model folder '/no/such/folder'"),
         ("data.source=gone.jsonl", "no file or folder gone.jsonl"),
-        ("rendering.max_tokens=1000", "exceeds the 128 positions"),
+        ("rendering.max_tokens=1000", "rendering.max_tokens asks for 1000 tokens, the model's context is 128"),
         ("rendering.max_tokens=2", "is longer than rendering.max_tokens 2"),
         ("rendering.kind=chat", "the tokenizer has no chat template"),
         ("eval_data.source=gone.jsonl", "no file or folder gone.jsonl"),

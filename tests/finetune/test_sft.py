@@ -97,7 +97,7 @@ def test_a_conversation_needs_the_chat_template_and_the_row_is_named():
         ("policy.model=/no/such/folder", "no model folder '/no/such/folder'"),
         ("data.source=gone.jsonl", "no file or folder gone.jsonl"),
         ("max_tokens=4", "every demonstration is longer than 4 tokens"),
-        ("max_tokens=4000", "exceeds the context of"),
+        ("max_tokens=4000", "max_tokens asks for 4000 tokens, the model's context is"),
         ("template=chat", "no chat template"),
         ("training.learning_rat=1", "did you mean 'learning_rate'"),
         ("training.micro_batch_size=3", "batch_size 8 is not a multiple of micro_batch_size 3"),

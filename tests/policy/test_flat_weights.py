@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plaudit.policy.flat_weights import ALIGNMENT, DTYPES, MalformedWeightsError, load_into, pack, trainable, unpack
-from plaudit.policy.loading import LoraSettings, PolicySettings, load_causal_lm
+from plaudit.policy.loading import load_causal_lm
+from plaudit.policy.settings import LoraSettings, PolicySettings
 
 from .tiny import tiny_llama
 

@@ -10,17 +10,9 @@ import pytest
 import torch
 from scipy import stats
 
-from plaudit.errors import ConfigurationError
-from plaudit.policy.generation import check_context, generate
-from plaudit.policy.loading import (
-    CausalLM,
-    LoraSettings,
-    PolicySettings,
-    load_causal_lm,
-    load_config,
-    load_stop_token_ids,
-    load_tokenizer,
-)
+from plaudit.policy.generation import generate
+from plaudit.policy.loading import CausalLM, load_causal_lm, load_stop_token_ids, load_tokenizer
+from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
 
 from .tiny import tiny_gpt2, tiny_llama
@@ -164,11 +156,3 @@ def test_train_mode_and_gradient_checkpointing_are_left_as_they_were(tmp_path: P
 
 def test_nothing_asked_nothing_given(tmp_path: Path):
     assert _generate(PolicySettings(model=str(tiny_llama(tmp_path / "m"))), []) == []
-
-
-def test_a_prompt_too_long_for_the_context_is_named(tmp_path: Path):
-    config = load_config(PolicySettings(model=str(tiny_gpt2(tmp_path / "m", context=32))))
-    prompts = [Prompt("short", (1,) * 8), Prompt("long", (1,) * 20)]
-    check_context(config, prompts, max_new_tokens=12)
-    with pytest.raises(ConfigurationError, match=r"'long' has 20 tokens.*13.*33.*context is 32"):
-        check_context(config, prompts, max_new_tokens=13)

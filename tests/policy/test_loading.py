@@ -9,16 +9,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel, LlamaConfig, LlamaForSequenceClassification
 
 from plaudit.errors import ConfigurationError
-from plaudit.policy.loading import (
-    LoraSettings,
-    PolicySettings,
-    context_length,
-    load_causal_lm,
-    load_config,
-    load_stop_token_ids,
-    load_tokenizer,
-)
+from plaudit.policy.loading import load_causal_lm, load_config, load_stop_token_ids, load_tokenizer
 from plaudit.policy.saving import save_policy
+from plaudit.policy.settings import LoraSettings, PolicySettings
 
 from .tiny import tiny_gpt2, tiny_llama
 
@@ -106,11 +99,6 @@ def test_a_tokenizer_without_pad_gets_one_that_the_model_knows(tmp_path: Path):
     assert again.pad_token_id is not None
     assert again.pad_token_id != again.eos_token_id
     assert len(again) == 100
-
-
-@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
-def test_the_context_is_read_from_the_config(tmp_path: Path, make):
-    assert context_length(load_config(PolicySettings(model=str(make(tmp_path / "m", context=77))))) == 77
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path):

@@ -7,9 +7,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from plaudit.policy.flat_weights import load_into, pack, trainable
-from plaudit.policy.loading import CausalLM, LoraSettings, PolicySettings, load_causal_lm, load_tokenizer
+from plaudit.policy.loading import CausalLM, load_causal_lm, load_tokenizer
 from plaudit.policy.merging import AdapterMerger
 from plaudit.policy.saving import save_policy
+from plaudit.policy.settings import LoraSettings, PolicySettings
 
 from .tiny import tiny_gpt2, tiny_llama
 

@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from plaudit.policy import flat_weights
-from plaudit.ppo.learner import LocalLearner, Targets
+from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings
-from plaudit.ppo.targets import make_targets
+from plaudit.ppo.targets import Targets, make_targets
 from plaudit.trajectory import TrainingBatch
 
 from . import reference

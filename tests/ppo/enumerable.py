@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from plaudit.policy.loading import PolicySettings
-from plaudit.ppo.learner import Evaluation, Learner, LocalLearner
+from plaudit.policy.settings import PolicySettings
+from plaudit.ppo.learner import Learner, LocalLearner
 from plaudit.ppo.settings import KLSettings, PPOSettings
-from plaudit.ppo.targets import make_targets
+from plaudit.ppo.targets import Evaluation, make_targets
 from plaudit.trajectory import TrainingBatch
 
 from .ragged import EOS, PAD, scored_row

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from plaudit.policy.loading import LoraSettings, PolicySettings
-from plaudit.ppo.learner import Learner, LocalLearner, Targets
+from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.ppo.learner import Learner, LocalLearner
 from plaudit.ppo.settings import PPOSettings
-from plaudit.ppo.targets import make_targets
+from plaudit.ppo.targets import Targets, make_targets
 from plaudit.trajectory import TrainingBatch
 
 TEMPERATURE = 0.7

@@ -18,7 +18,8 @@ from transformers import (
 import plaudit.policy.logprobs as logprobs
 from plaudit.errors import ConfigurationError
 from plaudit.policy.actor_critic import ActorCritic, PaddedRows
-from plaudit.policy.loading import PolicySettings, load_causal_lm
+from plaudit.policy.loading import load_causal_lm
+from plaudit.policy.settings import PolicySettings
 
 from . import reference
 from .checks import dropout_is_off

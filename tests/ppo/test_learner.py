@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
-from plaudit.policy.loading import LoraSettings, PolicySettings
+from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.ppo.learner import Learner
 from plaudit.rollout.cluster import start_ray
 from plaudit.trainer.ranks import DataParallelLearner

@@ -8,7 +8,7 @@ import pytest
 from policy.tiny import tiny_llama
 from safetensors.numpy import load_file, save_file
 
-from plaudit.policy.loading import PolicySettings
+from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.learner import LocalLearner
 
 from .checks import parameters

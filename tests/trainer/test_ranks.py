@@ -14,7 +14,7 @@ from ppo.learners import LIVELY, TEMPERATURE, learn, targets_of
 from ppo.ragged import ragged_batch
 
 from plaudit.errors import ConfigurationError, RunFailed
-from plaudit.policy.loading import PolicySettings
+from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.cluster import start_ray
 from plaudit.trainer.ranks import DataParallelLearner
 

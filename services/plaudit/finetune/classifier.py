@@ -55,15 +55,6 @@ def load_classifier(
     return model if base.lora is None else _with_lora(model, base.lora)
 
 
-def check_context(model: Classifier, max_tokens: int, name: str) -> None:
-    """Raises where the model has fewer positions than the rendering lets through."""
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if context is not None and max_tokens > context:
-        raise ConfigurationError(
-            f"rendering.max_tokens {max_tokens} exceeds the {context} positions of '{name}': lower it"
-        )
-
-
 def save_classifier(model: Classifier, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """A standard Hugging Face folder; LoRA is merged into the weights."""
     merged = model.merge_and_unload() if isinstance(model, PeftModel) else model

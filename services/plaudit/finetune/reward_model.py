@@ -16,11 +16,11 @@ from transformers.trainer_callback import PrinterCallback
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
+from plaudit.context import check_context
 from plaudit.finetune.agreement import Agreement, agreement
 from plaudit.finetune.calibration import calibrate, demonstration_ids, self_test
 from plaudit.finetune.classifier import (
     Classifier,
-    check_context,
     load_base_tokenizer,
     load_classifier,
     save_classifier,
@@ -99,7 +99,7 @@ def train(settings: RewardModelSettings) -> RewardModelResult:
     training, held_out = _pairs(settings, tokenizer)
     demonstrations = demonstration_ids(settings.demonstrations, settings.rendering, tokenizer)
     model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
-    check_context(model, settings.rendering.max_tokens, settings.base.model)
+    check_context(model.config, settings.rendering.max_tokens, "rendering.max_tokens")
     prepare_output(settings.output, settings)
     fit(settings, model, tokenizer, training, held_out)
     measured = None if held_out is None else measure(model, tokenizer, held_out)

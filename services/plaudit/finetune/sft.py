@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from plaudit.context import check_context, context_length
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.demonstrations import Demonstration, read_demonstrations
 from plaudit.finetune.progress import progress
@@ -122,13 +123,11 @@ def _save_beside_records(model: CausalLM, tokenizer: PreTrainedTokenizerBase, fo
 
 
 def _longest_row(settings: SFTSettings) -> int:
-    context = getattr(load_config(settings.policy).get_text_config(), "max_position_embeddings", None)
-    wanted = settings.max_tokens
-    if wanted is not None and context is not None and wanted > context:
-        raise ConfigurationError(
-            f"max_tokens {wanted} exceeds the context of '{settings.policy.model}', {context}: lower it"
-        )
-    return wanted or context or 1024
+    config = load_config(settings.policy)
+    if settings.max_tokens is None:
+        return context_length(config) or 1024
+    check_context(config, settings.max_tokens, "max_tokens")
+    return settings.max_tokens
 
 
 def _split(settings: SFTSettings) -> tuple[list[Demonstration], list[Demonstration]]:

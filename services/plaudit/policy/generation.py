@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from plaudit.errors import ConfigurationError
-from plaudit.policy.loading import CausalLM, context_length
+from plaudit.policy.loading import CausalLM
 from plaudit.policy.sampling import draw, uniforms
-from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
 
 def generate(
@@ -50,19 +49,6 @@ def generate(
         )
         for request, row in zip(requests, rows, strict=True)
     ]
-
-
-def check_context(config: PreTrainedConfig, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-    """Raises ConfigurationError where the longest prompt and its response don't fit the model's context."""
-    context = context_length(config)
-    longest = max(prompts, key=lambda prompt: len(prompt.token_ids), default=None)
-    if longest is None or context is None:
-        return
-    if (needed := len(longest.token_ids) + max_new_tokens) > context:
-        raise ConfigurationError(
-            f"prompt '{longest.id}' has {len(longest.token_ids)} tokens, with max_new_tokens = {max_new_tokens} "
-            f"{needed} in all; the model's context is {context}: shorten or drop the prompt, or lower max_new_tokens"
-        )
 
 
 @dataclass(slots=True)

@@ -27,17 +27,6 @@ from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.policy.sources import check_source, explained, is_adapter
 from plaudit.policy.special_tokens import choose_pad_token, merge_stop_ids, strip_generation_config
 
-__all__ = [
-    "CausalLM",
-    "LoraSettings",
-    "PolicySettings",
-    "context_length",
-    "load_causal_lm",
-    "load_config",
-    "load_stop_token_ids",
-    "load_tokenizer",
-]
-
 CausalLM = PreTrainedModel | PeftModel
 
 
@@ -63,13 +52,6 @@ def load_tokenizer(settings: PolicySettings) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = choose_pad_token(tokenizer)
     return tokenizer
-
-
-def context_length(config: PreTrainedConfig) -> int | None:
-    """How many tokens, prompt and response, the model was made for; None where its config doesn't say."""
-    text = config.get_text_config()
-    sizes = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
-    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
 def load_stop_token_ids(settings: PolicySettings, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

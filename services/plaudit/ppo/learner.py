@@ -19,8 +19,9 @@ from torch import Tensor
 from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
 from plaudit.policy.actor_critic import ActorCritic, PaddedRows
-from plaudit.policy.loading import PolicySettings, load_causal_lm, load_tokenizer
+from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
+from plaudit.policy.settings import PolicySettings
 from plaudit.ppo import snapshot
 from plaudit.ppo.batches import Rows, microbatches, minibatches, trimmed
 from plaudit.ppo.collective import Collective, Single
@@ -30,8 +31,6 @@ from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
 from plaudit.trajectory import TrainingBatch
-
-__all__ = ["Evaluation", "Learner", "LocalLearner", "Targets"]
 
 
 class Learner(Protocol):

@@ -13,8 +13,9 @@ from transformers.utils import logging
 
 from plaudit.policy.flat_weights import load_into
 from plaudit.policy.generation import generate
-from plaudit.policy.loading import PolicySettings, load_causal_lm, load_tokenizer
+from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.merging import AdapterMerger
+from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 

@@ -30,9 +30,10 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from plaudit.errors import PlauditError, RunFailed
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.collective import TorchDistributed
-from plaudit.ppo.learner import Evaluation, LocalLearner, Targets
+from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.snapshot import State
+from plaudit.ppo.targets import Evaluation, Targets
 from plaudit.trajectory import TrainingBatch
 
 START_TIMEOUT_SECONDS = 600.0

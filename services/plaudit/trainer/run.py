@@ -10,8 +10,8 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.addresses import join_address, split_address
+from plaudit.context import check_context
 from plaudit.errors import ConfigurationError
-from plaudit.policy.generation import check_context
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
 from plaudit.ppo.kl import KLController, kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
@@ -130,7 +130,13 @@ def _prompts(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> tup
     source = settings.prompts
     prompts = read_prompts(source.data, tokenizer, source.template)
     held_out = read_prompts(source.held_out, tokenizer, source.template) if source.held_out else []
-    check_context(load_config(settings.policy), [*prompts, *held_out], settings.max_new_tokens)
+    longest = max((*prompts, *held_out), key=lambda prompt: len(prompt.token_ids))
+    check_context(
+        load_config(settings.policy),
+        len(longest.token_ids) + settings.max_new_tokens,
+        f"prompt '{longest.id}' with max_new_tokens",
+        "shorten or drop the prompt, or lower max_new_tokens",
+    )
     return prompts, held_out
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from plaudit.context import check_context
 from plaudit.errors import ConfigurationError
 from plaudit.reward.batcher import OutOfMemory
 from plaudit.reward.loading import load_model, pad_id, score_alone
@@ -88,15 +89,12 @@ class ModelBackend:
 
     def _check_length(self, folder: Path) -> None:
         """Also the warm-up: the longest input the rendering lets through must run."""
-        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        check_context(self._model.config, self._max_tokens, f"{folder}: rendering.max_tokens")
         try:
-            if positions is not None and 0 < positions < self._max_tokens:
-                raise IndexError
             self.alone([1 % self.vocabulary] * self._max_tokens)
         except (IndexError, RuntimeError):
             raise ConfigurationError(
-                f"{folder} does not run on {self._max_tokens} tokens (its positions: {positions}): "
-                "lower rendering.max_tokens"
+                f"{folder} does not run on {self._max_tokens} tokens: lower rendering.max_tokens"
             ) from None
 
 
