@@ -83,3 +83,9 @@ def test_a_file_that_is_no_settings_is_named(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no settings file"):
         load(Outer, tmp_path / "none.yaml")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    name = "x" * 300  # longer than any file system takes: as good as a file without permission, for root too
+    with pytest.raises(ConfigurationError, match=f"{name} cannot be read .*: make it readable"):
+        load(Outer, tmp_path / name)

@@ -44,14 +44,16 @@ def to_yaml(value: Any) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigurationError(
-            f"no settings file {path}: give the path of a YAML file (examples/ has one per program)"
-        )
     try:
+        if not path.is_file():
+            raise ConfigurationError(
+                f"no settings file {path}: give the path of a YAML file (examples/ has one per program)"
+            )
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): make it readable") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):

@@ -18,11 +18,12 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.errors import RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
 from plaudit.evaluation.sides import Answers, ask_folder, ask_server
 from plaudit.finetune.agreement import Agreement, agreement
 from plaudit.finetune.preferences import Preference, read_preferences
+from plaudit.outputs import check_folder, writing
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load
@@ -68,7 +69,7 @@ def evaluate(settings: AccuracySettings) -> Accuracy:
     """Scores both sides of every preference and compares; raises RunFailed when no pair has two scores."""
     preferences = read_preferences(settings.data)
     if settings.output is not None:
-        _make(settings.output)
+        check_folder("output", settings.output)
     if settings.folder is not None:
         answers = ask_folder(settings.folder, preferences)
     else:
@@ -101,13 +102,8 @@ def _agreement(scored: Sequence[tuple[float, float, Preference]]) -> Agreement:
     return agreement(chosen, rejected, preferences)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"output {folder} cannot be written: {error.strerror}") from None
-
-
 def _write(folder: Path, found: Accuracy) -> None:
-    (folder / "accuracy.json").write_text(json.dumps(as_dict(found), indent=1) + "\n", encoding="utf-8")
-    (folder / "accuracy.md").write_text(as_markdown(found), encoding="utf-8")
+    with writing("output", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "accuracy.json").write_text(json.dumps(as_dict(found), indent=1) + "\n", encoding="utf-8")
+        (folder / "accuracy.md").write_text(as_markdown(found), encoding="utf-8")

@@ -16,8 +16,9 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
+from plaudit.errors import DependencyUnreachable, RunFailed
 from plaudit.evaluation.score_file import ScoreFile
+from plaudit.outputs import check_file
 from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.settings import STRICT, load
@@ -40,11 +41,11 @@ def run(path: str, overrides: list[str]) -> int:
     """Scores every row that has no score yet; returns 0 when any row has one."""
     settings = load(ScoreSettings, path, overrides)
     items = [item_of(row, number) for number, row in enumerate(read_rows(settings.data))]
+    output = Path(settings.output).expanduser()
+    check_file("output", output)
+    output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with (
-            ready(settings.reward) as (client, model),
-            ScoreFile(_writable(settings.output), items, model.provenance) as scores,
-        ):
+        with ready(settings.reward) as (client, model), ScoreFile(output, items, model.provenance) as scores:
             _score(client, items, scores, settings.batch_size)
     except (DependencyUnreachable, RunFailed) as error:
         raise type(error)(f"{error}; the same command goes on where this one stopped") from None
@@ -95,13 +96,3 @@ def summary(scores: ScoreFile, path: str) -> str:
     if reasons:
         text += "\nwithout a score: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return text
-
-
-def _writable(output: str) -> Path:
-    path = Path(output).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
-    except OSError as error:
-        raise ConfigurationError(f"output {output} cannot be written: {error.strerror}") from None
-    return path

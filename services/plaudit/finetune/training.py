@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.errors import ConfigurationError
+from plaudit.outputs import check_folder, writing
 from plaudit.policy.settings import PolicySettings
 from plaudit.settings import STRICT, to_yaml
 
@@ -71,19 +72,20 @@ def trainer_arguments(settings: TrainingSettings, policy: PolicySettings, output
 
 
 def check_output(output: Path) -> None:
-    """Refuses a folder that holds something already; asked before any long work."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    """Refuses a folder that holds something already or cannot be written; asked before any long work."""
+    with writing("output", output):
+        taken = output.exists() and (not output.is_dir() or any(output.iterdir()))
+    if taken:
         raise ConfigurationError(f"output {output} exists already: choose another folder or remove that one")
+    check_folder("output", output)
 
 
 def prepare_output(output: Path, settings: object) -> None:
     """Makes the run's folder and writes the settings, resolved, into it."""
     check_output(output)
-    try:
+    with writing("output", output):
         output.mkdir(parents=True, exist_ok=True)
         (output / "config.yaml").write_text(to_yaml(settings), encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"output {output} cannot be written: {error.strerror}") from None
 
 
 def hold_out(rows: Sequence[T], key: Callable[[T], object], fraction: float, seed: int) -> tuple[list[T], list[T]]:

@@ -15,6 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.errors import ConfigurationError
+from plaudit.outputs import writing
 from plaudit.report import charts, formatting, run_folder
 from plaudit.report.contents import contents
 from plaudit.settings import STRICT, parse
@@ -46,13 +47,14 @@ def run(path: str, overrides: list[str]) -> int:
 def write(folder: Path, settings: ReportSettings = DEFAULTS) -> Path:
     """Writes `folder`/report.html, replacing an older one, and returns its path.
 
-    Raises ConfigurationError when `folder` is no run folder.
+    Raises ConfigurationError when `folder` is no run folder, or cannot be written.
     """
     page = render(run_folder.read(folder), settings)
     target = folder / "report.html"
     fresh = folder / "report.html.new"
-    fresh.write_text(page, encoding="utf-8")
-    fresh.replace(target)
+    with writing("report", target):
+        fresh.write_text(page, encoding="utf-8")
+        fresh.replace(target)
     return target
 
 

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plaudit.errors import ConfigurationError
+from plaudit.outputs import check_file
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
 from plaudit.telemetry import logs
@@ -18,9 +20,17 @@ if TYPE_CHECKING:
 def run(path: str, overrides: list[str]) -> int:
     """Returns 0 after a drain. Raises ConfigurationError before anything is served."""
     settings = load(ServerSettings, path, overrides)
+    if settings.ready_file:
+        _check_ready_file(Path(settings.ready_file))
     logs.configure(settings.log_level)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the threads are counted out by our own pools
     return asyncio.run(_serve(settings))
+
+
+def _check_ready_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"ready_file {path}: no folder {path.parent}: make it, or choose another place")
+    check_file("ready_file", path)
 
 
 async def _serve(settings: ServerSettings) -> int:

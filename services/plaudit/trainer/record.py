@@ -11,6 +11,7 @@ from accelerate.utils import ProjectConfiguration
 
 from plaudit import settings as plaudit_settings
 from plaudit.errors import ConfigurationError
+from plaudit.outputs import check_folder, writing
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
@@ -63,17 +64,18 @@ class RunRecord:
 
 
 def claim_folder(settings: TrainSettings) -> None:
-    """Makes the run folder. Raises when it holds a run with other settings: two runs never mix in one folder."""
-    try:
-        Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot make the run folder {settings.folder}: {error.strerror}") from None
+    """Makes the run folder. Raises when it cannot be written, or holds another run: two never mix in one folder."""
+    path = Path(settings.folder) / "config.yaml"
+    with writing("folder", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    check_folder("folder", path.parent)
     if unknown := set(settings.trackers) - set(map(str, LOGGER_TYPE_TO_CLASS)):
         known = ", ".join(map(str, LOGGER_TYPE_TO_CLASS))
         raise ConfigurationError(f"no tracker '{unknown.pop()}': accelerate knows {known}")
-    path = Path(settings.folder) / "config.yaml"
-    if not path.is_file():
+    if not path.exists():
         return
+    with writing("folder", path):
+        path.open("a").close()
     before = plaudit_settings.load(TrainSettings, path)
     for name in settings.__dataclass_fields__:
         if name not in MAY_CHANGE and getattr(before, name) != getattr(settings, name):

@@ -1,0 +1,57 @@
+"""What cannot be written ends each program in one line, before its long work and without a trace of it."""
+
+from pathlib import Path
+
+import pytest
+
+from plaudit.cli import main
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1, shown.err
+    return shown.err
+
+
+@pytest.mark.parametrize(
+    ("program", "settings", "key"),
+    [
+        ("sft", "sft/settings.yaml", "output"),
+        ("reward-model", "reward_model/settings.yaml", "output"),
+        ("serve", "serve/digits.yaml", "ready_file"),
+        ("train", "train/settings.yaml", "folder"),
+        ("score", "score/settings.yaml", "output"),
+        ("eval", "eval/settings.yaml", "output"),
+    ],
+)
+def test_an_output_below_a_file_is_named(tmp_path: Path, capsys, monkeypatch, program, settings, key) -> None:
+    monkeypatch.chdir(EXAMPLES.parent)
+    (tmp_path / "file").touch()
+    assert main([program, str(EXAMPLES / settings), f"{key}={tmp_path}/file/new"]) == 2
+    line = only_line(capsys)
+    assert line.startswith(f"plaudit {program}: {key} {tmp_path}/file")
+    assert "choose another place" in line
+
+
+def test_a_ready_file_needs_its_folder(tmp_path: Path, capsys) -> None:
+    settings = [str(EXAMPLES / "serve/digits.yaml"), "address=127.0.0.1:0", "http_address=127.0.0.1:0"]
+    assert main(["serve", *settings, f"ready_file={tmp_path}/gone/ready.json"]) == 2
+    assert f"no folder {tmp_path}/gone: make it" in only_line(capsys)
+
+
+@pytest.mark.parametrize(("program", "key"), [("train", "folder"), ("score", "output")])
+def test_a_folder_where_a_file_belongs_is_named(tmp_path: Path, capsys, monkeypatch, program, key) -> None:
+    monkeypatch.chdir(EXAMPLES.parent)
+    (tmp_path / "config.yaml").mkdir()
+    assert main([program, str(EXAMPLES / program / "settings.yaml"), f"{key}={tmp_path}"]) == 2
+    assert f"{key} {tmp_path}" in only_line(capsys)
+
+
+def test_a_report_that_cannot_be_replaced_is_named(tmp_path: Path, capsys) -> None:
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "report.html").mkdir()
+    assert main(["report", str(tmp_path)]) == 2
+    assert f"report {tmp_path}/report.html cannot be written" in only_line(capsys)
