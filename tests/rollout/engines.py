@@ -84,6 +84,15 @@ class NeverStarts(Echo):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class RunsOutOfMemory(Echo):
+    """The prompt 'poison' needs more than there is."""
+
+    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
+        if any(request.prompt.id == "poison" for request in requests):
+            raise MemoryError("tried to allocate\n80 GiB")
+        return super().generate(requests, sampling, weight_version)
+
+
 class Misconfigured(Echo):
     """As on a node that lacks the model's folder."""
 

@@ -146,6 +146,16 @@ def test_what_an_engine_says_about_the_configuration_reaches_the_user(tmp_path):
         pool.generate(REQUESTS, SAMPLING)
 
 
+def test_what_an_engine_fails_at_is_named_with_its_prompts(tmp_path):
+    requests = [*REQUESTS[:5], RolloutRequest(Prompt("poison", (1,))), *REQUESTS[5:]]
+    with _pool(_echo(tmp_path), HERE + "RunsOutOfMemory") as pool:
+        told = r"^prompts 'p4', 'poison', 'p5', 'p6': .*failed .MemoryError: tried to allocate 80 GiB.: leave"
+        with pytest.raises(RunFailed, match=told) as failure:
+            pool.generate(requests, SAMPLING)
+        assert isinstance(failure.value.__cause__, MemoryError)
+        assert [t.request for t in pool.generate(REQUESTS, SAMPLING)] == REQUESTS, "the pool can still be used"
+
+
 def test_lora_workers_get_the_adapter_alone(policy):
     adapted = replace(policy, lora=LoraSettings(rank=2))
     model = load_causal_lm(adapted)

@@ -47,7 +47,7 @@ class Groups:
         self._lost[index] += 1
         if self._lost[index] >= self._max_attempts:
             raise RunFailed(
-                f"prompts {self._names(index)}: generating for them cost {self._lost[index]} rollout workers "
+                f"prompts {self.names(index)}: generating for them cost {self._lost[index]} rollout workers "
                 f"(the last one: {reason}); leave these prompts out, or raise rollout.generation_timeout_s"
             )
         self._waiting.appendleft(index)
@@ -56,7 +56,8 @@ class Groups:
         """All of them, in the requests' order."""
         return [trajectory for index in range(len(self)) for trajectory in self._results[index]]
 
-    def _names(self, index: int) -> str:
+    def names(self, index: int) -> str:
+        """The prompts of group `index`, as an error shows them."""
         ids = list(dict.fromkeys(request.prompt.id for request in self._groups[index]))
         more = f" and {len(ids) - _IDS_SHOWN} more" if len(ids) > _IDS_SHOWN else ""
         return ", ".join(f"'{name}'" for name in ids[:_IDS_SHOWN]) + more

@@ -83,7 +83,7 @@ class RayRolloutPool:
     def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
         """One trajectory per request, in order.
 
-        Raises RunFailed when every worker is lost or a group has cost too many, and what an engine raised.
+        Raises RunFailed when every worker is lost, a group has cost too many, or an engine fails.
         """
         groups = Groups(requests, self._settings.group_size, self._settings.max_attempts)
         while groups.done < len(groups):

@@ -7,6 +7,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from plaudit.errors import PlauditError, RunFailed
 from plaudit.rollout.groups import Groups
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.worker import RolloutWorker
@@ -83,15 +84,17 @@ class Slot:
         self.job, self.call, self.deadline = job, call, time.monotonic() + timeout_s
 
     def collect(self) -> Any:
-        """The ended call's result. Raises WorkerLost, or what the engine itself raised."""
-        call, self.job, self.call = self.call, None, None
+        """The ended call's result. Raises WorkerLost, or a PlauditError for what the engine itself raised."""
+        call, job, self.job, self.call = self.call, self.job, None, None
         assert call is not None
         if not ray.wait([call], timeout=0)[0]:
             raise WorkerOverdue("overdue")
         try:
             return ray.get(call)
         except RayTaskError as error:
-            raise error.cause from error
+            if isinstance(error.cause, PlauditError):
+                raise error.cause from error
+            raise _failure(job, error.cause) from error.cause
         except RayError as error:  # the actor, its process, its node or its memory is gone
             raise WorkerLost(type(error).__name__) from None
 
@@ -106,3 +109,14 @@ class Slot:
         if self.worker is not None:
             ray.kill(self.worker)
         self.worker = self.job = self.call = self.version = None
+
+
+def _failure(job: Job | None, cause: Exception) -> RunFailed:
+    """An engine's own error, such as one for lack of memory, with the job that it met."""
+    reason = " ".join(f"{type(cause).__name__}: {cause}".split())
+    if not isinstance(job, Generate):
+        return RunFailed(f"a rollout worker failed at {type(job).__name__.lower()}: {reason}")
+    return RunFailed(
+        f"prompts {job.groups.names(job.index)}: generating for them failed ({reason}): leave these prompts out, or "
+        "lower max_new_tokens or rollout.group_size"
+    )
