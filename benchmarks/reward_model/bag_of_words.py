@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, sparse
 
-from plaudit.finetune.preferences import Preference
+from plaudit.preferences.reading import Preference
 
 BUCKETS = 1 << 15
 PENALTIES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)

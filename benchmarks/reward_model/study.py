@@ -17,15 +17,16 @@ import bag_of_words
 import numpy as np
 import numpy.typing as npt
 
-from plaudit.finetune.agreement import Estimate, estimate, length_outcomes, outcomes
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
 from plaudit.finetune.pairs import render_pairs, score_ids
-from plaudit.finetune.preferences import Preference, read_preferences
 from plaudit.finetune.reward_model import RewardModelSettings, fit
 from plaudit.finetune.training import TrainingSettings, silence_libraries
 from plaudit.policy.settings import PolicySettings
+from plaudit.preferences.agreement import length_outcomes, outcomes
+from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
+from plaudit.uncertainty import Estimate, mean, paired_difference
 
 Outcomes = npt.NDArray[np.float64]
 
@@ -102,12 +103,12 @@ def _report(settings: RewardModelSettings, model: Outcomes, words: Outcomes, len
     scored = ~np.isnan(model)
     model, words, length = model[scored], words[scored], length[scored]
     rows = [
-        ("reward model", estimate(model)),
-        ("bag-of-words Bradley-Terry", estimate(words)),
-        ("length rule", estimate(length)),
-        ("reward model - length rule", estimate(model - length)),
-        ("reward model - bag of words", estimate(model - words)),
-        ("bag of words - length rule", estimate(words - length)),
+        ("reward model", mean(model)),
+        ("bag-of-words Bradley-Terry", mean(words)),
+        ("length rule", mean(length)),
+        ("reward model - length rule", paired_difference(model, length)),
+        ("reward model - bag of words", paired_difference(model, words)),
+        ("bag of words - length rule", paired_difference(words, length)),
     ]
     training = settings.training
     lines = [
@@ -124,10 +125,9 @@ def _report(settings: RewardModelSettings, model: Outcomes, words: Outcomes, len
 
 
 def _row(name: str, found: Estimate) -> str:
-    low, high = found.interval
-    return (
-        f"| {name} | {100 * found.value:.1f} | {100 * found.standard_error:.1f} | {100 * low:.1f} to {100 * high:.1f} |"
-    )
+    percent = found.scaled(100)
+    low, high = percent.interval
+    return f"| {name} | {percent.value:.1f} | {percent.standard_error:.1f} | {low:.1f} to {high:.1f} |"
 
 
 def _settings(arguments: argparse.Namespace) -> RewardModelSettings:

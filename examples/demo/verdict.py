@@ -12,7 +12,8 @@ from rich.table import Table
 from utility import utility
 
 from plaudit.report import run_folder
-from plaudit.report.estimates import Estimate, HeldOut, held_out
+from plaudit.report.estimates import HeldOut, held_out
+from plaudit.uncertainty import Estimate
 
 KL_BOUND = 10.0  # nats per response; the runs end near 3, and reward hacking begins well above 10
 PROMPTS = 200

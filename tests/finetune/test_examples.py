@@ -6,9 +6,9 @@ import pytest
 
 from plaudit.evaluation.accuracy import AccuracySettings
 from plaudit.finetune.demonstrations import read_demonstrations
-from plaudit.finetune.preferences import read_preferences
 from plaudit.finetune.reward_model import RewardModelSettings
 from plaudit.finetune.sft import SFTSettings
+from plaudit.preferences.reading import read_preferences
 from plaudit.settings import load
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from plaudit.cli import main
 from plaudit.errors import RunFailed
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
 from plaudit.finetune.pairs import render_pairs, score_ids
-from plaudit.finetune.preferences import Preference, Side, read_preferences
 from plaudit.finetune.reward_model import RewardModelSettings, train
 from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.preferences.reading import Preference, Side, read_preferences
 from plaudit.reward import folder as reward_folder
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone
 from plaudit.reward.rendering import Rendering

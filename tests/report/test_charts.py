@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from plaudit.report import axes, charts, formatting
 from plaudit.report.charts import MOST_POINTS, Series, chart, stacked, thinned
-from plaudit.report.estimates import Estimate
+from plaudit.uncertainty import Estimate
 
 RANGES = st.tuples(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 

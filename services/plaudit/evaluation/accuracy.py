@@ -21,9 +21,9 @@ from rich.console import Console
 from plaudit.errors import RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
 from plaudit.evaluation.sides import Answers, ask_folder, ask_server
-from plaudit.finetune.agreement import Agreement, agreement
-from plaudit.finetune.preferences import Preference, read_preferences
 from plaudit.outputs import check_folder, writing
+from plaudit.preferences.agreement import Agreement, agreement
+from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load

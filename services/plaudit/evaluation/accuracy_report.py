@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from plaudit.finetune.agreement import Agreement, Estimate
+from plaudit.preferences.agreement import Agreement
+from plaudit.uncertainty import Estimate
 
 if TYPE_CHECKING:
     from plaudit.evaluation.accuracy import Accuracy
@@ -53,18 +54,19 @@ def _rows(found: Accuracy) -> list[tuple[str, Agreement]]:
 
 
 def _cells(row: Agreement) -> tuple[str, ...]:
-    low, high = row.gain.interval
+    accuracies = (row.accuracy, row.accuracy_ties_wrong, row.length_rule)
     return (
         str(row.accuracy.n),
-        _with_error(row.accuracy),
-        _with_error(row.accuracy_ties_wrong),
-        _with_error(row.length_rule),
-        f"{100 * row.gain.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+        *(f"{one.scaled(100):.1f}" for one in accuracies),
+        _with_interval(row.gain.scaled(100)),
     )
 
 
-def _with_error(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} ± {100 * estimate.standard_error:.1f}"
+def _with_interval(gain: Estimate) -> str:
+    if gain.interval is None:
+        return f"{gain.value:+.1f}"
+    low, high = gain.interval
+    return f"{gain.value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _caption(found: Accuracy) -> str:
@@ -79,5 +81,5 @@ def _agreement(row: Agreement) -> dict[str, Any]:
     fields: dict[str, Any] = {"ties": row.ties}
     for name in ("accuracy", "accuracy_ties_wrong", "length_rule", "gain"):
         estimate: Estimate = getattr(row, name)
-        fields[name] = asdict(estimate) | {"interval_95": list(estimate.interval)}
+        fields[name] = asdict(estimate) | {"interval_95": estimate.interval}
     return fields

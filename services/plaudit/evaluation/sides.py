@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plaudit.errors import ConfigurationError
-from plaudit.finetune.preferences import Preference
+from plaudit.preferences.reading import Preference
 from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.telemetry.progress import bar
 from plaudit_client import RewardClient, Score, ScoreFailure

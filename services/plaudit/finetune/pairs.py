@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.classifier import Classifier
-from plaudit.finetune.preferences import Preference, Side
+from plaudit.preferences.reading import Preference, Side
 from plaudit.reward.errors import InputTooLong, RequestError
 from plaudit.reward.rendering import Rendered, Rendering, render
 from plaudit.telemetry.progress import bar

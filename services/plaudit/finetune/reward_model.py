@@ -17,7 +17,6 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from plaudit.context import check_context
-from plaudit.finetune.agreement import Agreement, agreement
 from plaudit.finetune.calibration import calibrate, demonstration_ids, self_test
 from plaudit.finetune.classifier import (
     Classifier,
@@ -26,7 +25,6 @@ from plaudit.finetune.classifier import (
     save_classifier,
 )
 from plaudit.finetune.pairs import RenderedPairs, render_pairs, score_ids
-from plaudit.finetune.preferences import Preference, read_preferences
 from plaudit.finetune.progress import progress
 from plaudit.finetune.training import (
     TrainingSettings,
@@ -37,6 +35,8 @@ from plaudit.finetune.training import (
     trainer_arguments,
 )
 from plaudit.policy.settings import PolicySettings
+from plaudit.preferences.agreement import Agreement, agreement
+from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward import folder as reward_folder
 from plaudit.reward.rendering import Rendering, check
 from plaudit.rows import DataSettings
@@ -83,9 +83,8 @@ class RewardModelResult:
         if self.held_out is not None:
             found, rule, gain = self.held_out.accuracy, self.held_out.length_rule, self.held_out.gain
             lines += [
-                f"held out: accuracy {found.value:.3f} +- {found.standard_error:.3f} on {found.n} pairs",
-                f"picking the longer answer: {rule.value:.3f}; the model's gain over it {gain.value:+.3f} "
-                f"+- {gain.standard_error:.3f}",
+                f"held out: accuracy {found:.3f} on {found.n} pairs",
+                f"picking the longer answer: {rule.value:.3f}; the model's gain over it {gain:+.3f}",
             ]
         return "\n".join(lines)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from plaudit.report import curves, summaries
 from plaudit.report.charts import Chart
-from plaudit.report.estimates import Change, Estimate, HeldOut, change, held_out
+from plaudit.report.estimates import Change, HeldOut, change, held_out
 from plaudit.report.run_folder import Run, Sample, finite
 from plaudit.report.summaries import Criterion, Share
+from plaudit.uncertainty import Estimate
 
 
 @dataclass(frozen=True)

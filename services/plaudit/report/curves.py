@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plaudit.report.charts import Chart, Series, chart, stacked
-from plaudit.report.estimates import Estimate, HeldOut
+from plaudit.report.estimates import HeldOut
 from plaudit.report.run_folder import Run, finite
+from plaudit.uncertainty import Estimate
 
 PHASES = {
     "generate": "Generate",

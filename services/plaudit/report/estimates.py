@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from plaudit.report.run_folder import Run, Sample, finite
+from plaudit.uncertainty import Estimate, mean, paired_difference
 
 Reading = Callable[[Sample], float | None]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its standard error; the error is None for fewer than two prompts, or where none was stated."""
-
-    value: float
-    standard_error: float | None = None
-    count: int | None = None  # prompts
 
 
 @dataclass(frozen=True)
@@ -65,17 +57,6 @@ def change(run: Run, rows: Sequence[HeldOut], name: str) -> Change | None:
     return Change(getattr(known[0], name), getattr(known[-1], name), gain)
 
 
-def mean(values: Sequence[float]) -> Estimate | None:
-    """Mean and its standard error s / sqrt(n), s with n - 1."""
-    if not values:
-        return None
-    centre = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return Estimate(centre, None, len(values))
-    variance = math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1)
-    return Estimate(centre, math.sqrt(variance / len(values)), len(values))
-
-
 def by_prompt(samples: Sequence[Sample], read: Reading) -> dict[str, float]:
     """Mean per prompt: responses to one prompt are not independent, so prompts are what is counted."""
     groups = defaultdict(list)
@@ -89,15 +70,22 @@ def by_prompt(samples: Sequence[Sample], read: Reading) -> dict[str, float]:
 def paired_gain(before: Sequence[Sample], after: Sequence[Sample], read: Reading) -> Estimate | None:
     """Mean difference over the prompts that both have."""
     old, new = by_prompt(before, read), by_prompt(after, read)
-    return mean([new[prompt] - old[prompt] for prompt in new if prompt in old])
+    both = [prompt for prompt in new if prompt in old]
+    return paired_difference([new[one] for one in both], [old[one] for one in both]) if both else None
+
+
+def over_prompts(samples: Sequence[Sample], read: Reading) -> Estimate | None:
+    """The mean over those prompts that have a reading."""
+    means = by_prompt(samples, read)
+    return mean(list(means.values())) if means else None
 
 
 def _held_out(step: int, samples: Sequence[Sample], first: Sequence[Sample]) -> HeldOut:
     return HeldOut(
         step=step,
-        score=mean(list(by_prompt(samples, lambda s: s.score).values())),
-        gold=mean(list(by_prompt(samples, lambda s: s.gold).values())),
-        kl=mean(list(by_prompt(samples, lambda s: s.kl).values())),
+        score=over_prompts(samples, lambda s: s.score),
+        gold=over_prompts(samples, lambda s: s.gold),
+        kl=over_prompts(samples, lambda s: s.kl),
         score_gain=paired_gain(first, samples, lambda s: s.score),
         gold_gain=paired_gain(first, samples, lambda s: s.gold),
         distinct_ratio=len({s.response for s in samples}) / len(samples),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from plaudit.report.estimates import Estimate
+from plaudit.uncertainty import Estimate
 
 MINUS, TIMES, NARROW_SPACE, MISSING = "\u2212", "\u00d7", "\u202f", "\u2013"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

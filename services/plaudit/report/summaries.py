@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plaudit.report.estimates import Estimate
 from plaudit.report.formatting import memory, number, with_error
 from plaudit.report.run_folder import finite
+from plaudit.uncertainty import Estimate
 
 ELSEWHERE = {"criteria", "phases", "gold", "proxy", "kl_bound"}
 """Keys that other parts of the page show."""

@@ -1,0 +1,1 @@
+"""What people prefer: rows of data as preferences, and how often scores agree with them."""

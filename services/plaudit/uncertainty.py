@@ -1,0 +1,46 @@
+"""Means and how far they may be off: the standard error that stands beside every figure."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Z95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over n independent things. In text: f"{estimate:.2f}" is "0.71 ± 0.01"."""
+
+    value: float
+    standard_error: float | None = None  # None where it is unknown: of one thing, or where none was stated
+    n: int | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 %, by the normal approximation."""
+        if self.standard_error is None:
+            return None
+        return self.value - Z95 * self.standard_error, self.value + Z95 * self.standard_error
+
+    def scaled(self, factor: float) -> "Estimate":
+        """In another unit, such as per cent."""
+        error = None if self.standard_error is None else factor * self.standard_error
+        return Estimate(factor * self.value, error, self.n)
+
+    def __format__(self, spec: str) -> str:
+        value = format(self.value, spec)
+        return value if self.standard_error is None else f"{value} ± {format(self.standard_error, spec.lstrip('+'))}"
+
+
+def mean(values: npt.ArrayLike) -> Estimate:
+    """The mean of at least one value, and its standard error s / sqrt(n), s with n - 1."""
+    array = np.asarray(values, np.float64)
+    n = len(array)
+    return Estimate(float(array.mean()), math.sqrt(array.var(ddof=1) / n) if n > 1 else None, n)
+
+
+def paired_difference(after: npt.ArrayLike, before: npt.ArrayLike) -> Estimate:
+    """The mean difference of two measurements (n,) of the same things: what they share cancels out."""
+    return mean(np.asarray(after, np.float64) - np.asarray(before, np.float64))
