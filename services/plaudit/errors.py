@@ -27,3 +27,8 @@ class DependencyUnreachable(PlauditError):
 
 class RunFailed(PlauditError):
     """The run cannot go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

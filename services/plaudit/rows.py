@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, first_line
 from plaudit.settings import STRICT
 from plaudit.trajectory import Message
 
@@ -195,7 +195,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
         for number, values in enumerate(rows, start=1):
             yield Row(values, f"{path}: row {number}")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read as Parquet: {_one_line(error)}") from None
+        raise ConfigurationError(f"{path} cannot be read as Parquet: {first_line(error)}") from None
 
 
 def _read_dataset(name: str, data: DataSettings) -> Iterator[Row]:
@@ -207,14 +207,10 @@ def _read_dataset(name: str, data: DataSettings) -> Iterator[Row]:
     except Exception as error:  # the hub's errors share no base class; each means that the name cannot be loaded
         remedy = "give a file that exists, or a data set that can be reached from here"
         raise ConfigurationError(
-            f"no file '{name}', and no data set of that name: {remedy} ({_one_line(error)})"
+            f"no file '{name}', and no data set of that name: {remedy} ({first_line(error)})"
         ) from None
     for number, values in enumerate(dataset, start=1):
         yield Row(values, f"{name}[{data.split}]: row {number}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _shown(value: Any) -> str:

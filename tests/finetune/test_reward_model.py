@@ -229,7 +229,7 @@ def test_scores_that_are_not_finite_end_the_run(tmp_path):
         ("rendering.max_tokens=2", "is longer than rendering.max_tokens 2"),
         ("rendering.kind=chat", "the tokenizer has no chat template"),
         ("eval_data.source=gone.jsonl", "no file or folder gone.jsonl"),
-        ("base.lora.target_modules=[nothing]", "base.lora.target_modules"),
+        ("base.lora.target_modules=[nothing]", "lora.target_modules ['nothing']"),
         ("training.batchsize=3", "did you mean 'batch_size'"),
     ],
 )

@@ -4,14 +4,15 @@ import math
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy.dropout import disable_dropout
 from plaudit.policy.loading import load_tokenizer
-from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.policy.lora import with_lora
+from plaudit.policy.settings import PolicySettings
 from plaudit.policy.sources import check_source, explained, is_adapter
 from plaudit.policy.special_tokens import choose_pad_token
 
@@ -52,7 +53,7 @@ def load_classifier(
         model.resize_token_embeddings(len(tokenizer))
     if not dropout:
         disable_dropout(model)
-    return model if base.lora is None else _with_lora(model, base.lora)
+    return model if base.lora is None else with_lora(model, base.lora, "SEQ_CLS")
 
 
 def save_classifier(model: Classifier, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -93,21 +94,3 @@ def _initialise_head(model: PreTrainedModel, fresh: set[str], name: str) -> None
             nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features + 1))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def _with_lora(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
-    """The head is trained whole: peft knows its name for every classifier of transformers."""
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft divides by the rank; fractions are fine
-        target_modules=lora.target_modules,
-        lora_dropout=0.0,
-        task_type="SEQ_CLS",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(lora.seed)
-        try:
-            adapted: PeftModel = get_peft_model(model, config)
-        except ValueError as error:
-            raise ConfigurationError(f"base.lora.target_modules: {str(error).splitlines()[0]}") from None
-    return adapted

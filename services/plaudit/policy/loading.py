@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,7 +23,8 @@ from transformers import (
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy.dropout import disable_dropout
-from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.policy.lora import with_lora
+from plaudit.policy.settings import PolicySettings
 from plaudit.policy.sources import check_source, explained, is_adapter
 from plaudit.policy.special_tokens import choose_pad_token, merge_stop_ids, strip_generation_config
 
@@ -79,7 +80,7 @@ def load_causal_lm(settings: PolicySettings, *, weights_dtype: torch.dtype = tor
     strip_generation_config(model)
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return model if settings.lora is None else _with_lora(model, settings.lora)
+    return model if settings.lora is None else with_lora(model, settings.lora, "CAUSAL_LM")
 
 
 def _load_merged(settings: PolicySettings, dtype: torch.dtype) -> PreTrainedModel:
@@ -122,27 +123,6 @@ def _merge_adapter(base: PreTrainedModel, folder: str) -> PreTrainedModel:
             raise ConfigurationError(f"adapter '{folder}' is a learnt prompt, which can't be merged: use LoRA")
         merged: PreTrainedModel = PeftModel.from_pretrained(base, folder).merge_and_unload()
     return merged
-
-
-def _with_lora(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
-    """Adapters with the same initial values in every process, whatever its random state."""
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a float is fine
-        target_modules=lora.target_modules,
-        lora_dropout=0.0,
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of peft about settings that it corrects by itself
-        torch.manual_seed(lora.seed)
-        try:
-            adapted: PeftModel = get_peft_model(model, config)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"lora.target_modules {lora.target_modules!r}: {str(error).splitlines()[0]}"
-            ) from None
-    return adapted
 
 
 def _base(settings: PolicySettings) -> PolicySettings:

@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, first_line
 
 _PROBE_TIMEOUT_S = 5.0
 
@@ -52,8 +52,7 @@ def explained(model: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, SafetensorError, ImportError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigurationError(f"model '{model}' can't be loaded: {reason[0]}") from None
+        raise ConfigurationError(f"model '{model}' can't be loaded: {first_line(error)}") from None
 
 
 def _cached(model: str, revision: str | None) -> bool:

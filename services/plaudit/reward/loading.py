@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, first_line
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -33,7 +33,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedMo
                 folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ConfigurationError(f"{folder} cannot be loaded: {_first_line(error)}") from None
+            raise ConfigurationError(f"{folder} cannot be loaded: {first_line(error)}") from None
     _refuse_unusable(folder, model, set(info["missing_keys"]))
     classifier: PreTrainedModel = model.eval()
     return classifier
@@ -70,10 +70,6 @@ def _refuse_unusable(folder: Path, model: PreTrainedModel, missing: set[str]) ->
         raise ConfigurationError(f"{folder} has {model.config.num_labels} labels: a reward model has num_labels 1")
     if getattr(model.config.get_text_config(), "pad_token_id", None) is None:
         raise ConfigurationError(f"{folder}: config.json has no pad_token_id: set the one used in training")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import time
 
 import ray
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable
+from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
 
 _PROBE_EVERY_S = 0.5
 
@@ -52,7 +52,7 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, TimeoutError) as error:
-        raise DependencyUnreachable(f"no Ray cluster at '{address}': {str(error).strip().splitlines()[0]}") from None
+        raise DependencyUnreachable(f"no Ray cluster at '{address}': {first_line(error)}") from None
     return RayConnection(owned=True)
 
 
