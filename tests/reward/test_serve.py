@@ -1,6 +1,7 @@
 """`plaudit serve` as a user runs it: exit codes, one line, signals."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from plaudit.cli import main
+from plaudit.reward import serve
 from plaudit.reward.rendering import Rendering
 from plaudit.reward.settings import ServerSettings
-from plaudit.settings import load
+from plaudit.settings import load, parse
 from plaudit_client import RewardClient, Score, ScoreItem, TextPair
 
 from . import tiny_models
@@ -162,6 +164,15 @@ def test_models_that_cannot_be_trusted_are_refused(tmp_path: Path, capsys):
 @pytest.mark.parametrize("name", ["model", "digits", "keyword", "callable"])
 def test_the_examples_are_valid(name: str):
     assert load(ServerSettings, EXAMPLES / f"{name}.yaml").models
+
+
+def test_where_the_system_tells_no_affinity_the_machine_is_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # macOS has none
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr("torch.set_num_threads", (set_to := []).append)
+    model = {"name": "m", "folder": "somewhere"}
+    serve._set_threads(parse(ServerSettings, {"models": [model, {**model, "name": "n"}]}, "here"))
+    assert set_to == [2]
 
 
 def test_a_rule_imports_neither_torch_nor_transformers(tmp_path: Path):

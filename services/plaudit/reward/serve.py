@@ -84,4 +84,9 @@ def _set_threads(settings: ServerSettings) -> None:
     if models:
         import torch
 
-        torch.set_num_threads(settings.threads or max(1, len(os.sched_getaffinity(0)) // models))
+        torch.set_num_threads(settings.threads or max(1, _cores() // models))
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says (Linux); else the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
