@@ -63,7 +63,7 @@ def generation(policy: PolicySettings) -> tuple[Callable[[], object], Callable[[
 
     def bare() -> object:
         with torch.no_grad():
-            return model.generate(
+            return model.generate(  # type: ignore[operator]  # peft's model forwards it as it does every attribute
                 input_ids, attention_mask=torch.ones_like(input_ids), do_sample=True, top_k=0, pad_token_id=0,
                 min_new_tokens=RESPONSE, max_new_tokens=RESPONSE,
             )  # fmt: skip

@@ -126,6 +126,7 @@ def _report(settings: RewardModelSettings, model: Outcomes, words: Outcomes, len
 
 def _row(name: str, found: Estimate) -> str:
     percent = found.scaled(100)
+    assert percent.interval is not None, "one pair is no study"
     low, high = percent.interval
     return f"| {name} | {percent.value:.1f} | {percent.standard_error:.1f} | {low:.1f} to {high:.1f} |"
 

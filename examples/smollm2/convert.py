@@ -55,7 +55,7 @@ def load_model(source: str) -> PreTrainedModel:
         del config.quantization_config
     config.max_position_embeddings, config.pad_token_id = CONTEXT, 0
     config.bos_token_id, config.eos_token_id = 1, 2
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(quantised.state_dict())
     model.generation_config.bos_token_id, model.generation_config.eos_token_id = 1, 2
     model.generation_config.pad_token_id = 0
