@@ -1,10 +1,11 @@
-"""What cannot be written ends each program in one line, before its long work and without a trace of it."""
+"""What cannot be written ends each program in one line, before its long work; what is written is whole."""
 
 from pathlib import Path
 
 import pytest
 
 from plaudit.cli import main
+from plaudit.outputs import whole_folder, write_rows
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -55,3 +56,23 @@ def test_a_report_that_cannot_be_replaced_is_named(tmp_path: Path, capsys) -> No
     (tmp_path / "report.html").mkdir()
     assert main(["report", str(tmp_path)]) == 2
     assert f"report {tmp_path}/report.html cannot be written" in only_line(capsys)
+
+
+def test_what_is_replaced_is_old_or_new_and_nothing_stays_beside_it(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"a": "old"}])
+    with pytest.raises(UnicodeEncodeError):
+        write_rows(tmp_path / "rows.jsonl", [{"a": "half of a pair: \ud800"}])
+    assert (tmp_path / "rows.jsonl").read_text() == '{"a": "old"}\n'
+    write_rows(tmp_path / "rows.jsonl", [{"a": "é"}, {"a": 2}])
+    assert (tmp_path / "rows.jsonl").read_text() == '{"a": "é"}\n{"a": 2}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_folder_is_replaced_whole_also_after_a_write_that_was_cut_short(tmp_path: Path) -> None:
+    for name in ("whole", ".whole.partial", ".whole.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "left").touch()
+    with whole_folder(tmp_path / "whole") as partial:
+        (partial / "new").touch()
+        assert (tmp_path / "whole" / "left").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["whole", "new"]

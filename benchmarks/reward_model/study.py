@@ -20,12 +20,13 @@ import numpy.typing as npt
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
 from plaudit.finetune.pairs import render_pairs, score_ids
 from plaudit.finetune.reward_model import RewardModelSettings, fit
-from plaudit.finetune.training import TrainingSettings, silence_libraries
+from plaudit.finetune.training import TrainingSettings
 from plaudit.policy.settings import PolicySettings
 from plaudit.preferences.agreement import length_outcomes, outcomes
 from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
+from plaudit.telemetry.quiet import quiet_libraries
 from plaudit.uncertainty import Estimate, mean, paired_difference
 
 Outcomes = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ Outcomes = npt.NDArray[np.float64]
 
 def main() -> None:
     arguments = _parse()
-    silence_libraries()
+    quiet_libraries()
     settings = _settings(arguments)
     settings.output.mkdir(parents=True, exist_ok=True)
     preferences = read_preferences(settings.data)

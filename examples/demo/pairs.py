@@ -17,8 +17,8 @@ from itertools import combinations, groupby
 from pathlib import Path
 
 from annotators import Pair, bayes_accuracy, label
-from prepare import write_rows
 
+from plaudit.outputs import write_rows
 from plaudit.policy.loading import load_tokenizer
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.cluster import start_ray

@@ -10,13 +10,14 @@ FOLDER/data/practice.jsonl          {id, prompt}: PPO's prompts
 FOLDER/data/held_out.jsonl          {id, prompt}: where the result is measured
 """
 
-import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from make_model import make_model
 from world import Question, Splits, draw_splits
+
+from plaudit.outputs import write_rows
 
 
 def prepare(folder: Path, seed: int) -> None:
@@ -33,11 +34,6 @@ def write_data(splits: Splits, folder: Path) -> None:
     write_rows(folder / "demonstrations.jsonl", demonstrations)
     for name in ("preferences", "judged", "practice", "held_out"):
         write_rows(folder / f"{name}.jsonl", _prompts(name, getattr(splits, name)))
-
-
-def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """One JSON object a line."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _prompts(name: str, questions: Iterable[Question]) -> Iterable[dict[str, object]]:

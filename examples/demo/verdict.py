@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from utility import utility
 
+from plaudit.outputs import write_rows
 from plaudit.report import run_folder
 from plaudit.report.estimates import HeldOut, held_out
+from plaudit.rows import DataSettings, read_rows
 from plaudit.uncertainty import Estimate
 
 KL_BOUND = 10.0  # nats per response; the runs end near 3, and reward hacking begins well above 10
@@ -33,9 +35,8 @@ class Criterion(NamedTuple):
 def add_gold(run: Path) -> None:
     """Writes `gold` into every sample of a run."""
     for path in sorted(run.glob("samples/step-*.jsonl")):
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        judged = ({**row, "gold": utility(row["prompt"], row["response"])} for row in rows)
-        path.write_text("".join(json.dumps(row) + "\n" for row in judged), encoding="utf-8")
+        rows = read_rows(DataSettings(source=str(path)))
+        write_rows(path, [{**row, "gold": utility(row["prompt"], row["response"])} for row in rows])
 
 
 def summarise(folder: Path, phases: dict[str, float], peak_memory_bytes: int) -> dict[str, Any]:

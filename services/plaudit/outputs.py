@@ -1,11 +1,14 @@
-"""Whether what a program is to write can be written: asked before its long work, answered in one line."""
+"""What programs write: whether it can be written, asked before their long work; then whole or not at all."""
 
 import errno
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from plaudit.errors import ConfigurationError
 
@@ -33,6 +36,48 @@ def check_file(key: str, path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         _try(path.parent)
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """One line of a JSONL file, readable in every script."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """A JSONL file, whole or not at all."""
+    write_text(path, "".join(map(json_line, rows)))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all: it is on the disk under another name before it replaces what was there."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A sibling to write into: once all of it is on the disk it replaces `folder`, which an error leaves as it was."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("partial", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _try(folder: Path) -> None:

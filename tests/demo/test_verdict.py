@@ -58,6 +58,15 @@ def test_gold_is_the_utility_of_each_sample(tmp_path):
     assert {row["gold"] for row in rows} == {1.0, 2.0}
 
 
+def test_a_sample_may_hold_any_line_separator(tmp_path):
+    sample = {"prompt": draw_question(Random(0)).prompt, "response": "No.\u2028\x85No."}
+    write_demo(tmp_path)
+    path = tmp_path / "ppo" / "samples" / "step-00040.jsonl"
+    path.write_text(json.dumps(sample, ensure_ascii=False) + "\n")
+    add_gold(tmp_path / "ppo")
+    assert json.loads(path.read_text())["response"] == sample["response"]
+
+
 def test_means_and_paired_errors(tmp_path):
     summary = write_demo(tmp_path)
     assert summary["gold"]["before"] == 0.0

@@ -137,7 +137,7 @@ def test_the_command_writes_the_page_and_says_where(tmp_path, capsys):
     text = (folder / "report.html").read_text()
     assert "<bdi>Seed 3</bdi>" in text
     assert "the first 2 of 30 held-out prompts" in text
-    assert not list(folder.glob("*.new"))
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize("override", ["prompts", "prompts=-1", "prompts=many", "prompt=3"])

@@ -9,13 +9,13 @@ A row that failed has no "score": it is tried again when the run is taken up.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from plaudit.errors import ConfigurationError
+from plaudit.outputs import json_line, write_rows
 from plaudit_client import Provenance, Score, ScoreFailure, ScoreItem
 
 START = '{"row": '
@@ -34,7 +34,7 @@ class ScoreFile:
         """By row, from this run and those before it."""
         for line in self.lines.values():
             self._check(line, asdict(model))
-        self._rewrite()
+        write_rows(path, self._in_order())
         self._file = path.open("a", encoding="utf-8")
 
     def missing(self) -> list[int]:
@@ -45,7 +45,7 @@ class ScoreFile:
         """Writes one row's result."""
         head = {"row": row, "id": result.item_id, "digest": _digest(self._items[row])}
         self.lines[row] = head | (_scored(result) if isinstance(result, Score) else _failed(result))
-        self._file.write(json.dumps(self.lines[row], ensure_ascii=False) + "\n")
+        self._file.write(json_line(self.lines[row]))
 
     def flush(self) -> None:
         """Hands what was added to the operating system."""
@@ -56,7 +56,7 @@ class ScoreFile:
 
     def __exit__(self, *exception: object) -> None:
         self._file.close()
-        self._rewrite()
+        write_rows(self._path, self._in_order())
 
     def _check(self, line: dict[str, Any], model: dict[str, Any]) -> None:
         row = line["row"]
@@ -68,12 +68,8 @@ class ScoreFile:
                 "now: give another `output`, or delete it"
             )
 
-    def _rewrite(self) -> None:
-        """Whole or not at all."""
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        lines = (json.dumps(self.lines[row], ensure_ascii=False) + "\n" for row in sorted(self.lines))
-        partial.write_text("".join(lines), encoding="utf-8")
-        os.replace(partial, self._path)
+    def _in_order(self) -> list[dict[str, Any]]:
+        return [self.lines[row] for row in sorted(self.lines)]
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from plaudit.errors import ConfigurationError
 from plaudit.preferences.reading import Preference
 from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.telemetry.progress import bar
+from plaudit.telemetry.quiet import quiet_libraries
 from plaudit_client import RewardClient, Score, ScoreFailure
 
 PAIRS_PER_CALL = 128
@@ -38,6 +39,7 @@ def ask_folder(folder: Path, preferences: Sequence[Preference]) -> Answers:
     from plaudit.reward.loading import load_model, load_tokenizer, pad_id, score_alone
     from plaudit.reward.rendering import render
 
+    quiet_libraries()
     record = reward_folder.read(folder)
     if record is None:
         raise ConfigurationError(f"{folder} has no {reward_folder.NAME}: train it with `plaudit reward-model`")

@@ -1,6 +1,5 @@
 """A trl trainer's progress: one bar on the terminal, one JSON object per step in metrics.jsonl."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +8,7 @@ from typing import Any, TextIO
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from plaudit.outputs import json_line
 from plaudit.telemetry.progress import Bar, bar
 
 
@@ -44,7 +44,7 @@ class ProgressCallback(TrainerCallback):
         if self._shown_metric in logs:
             self._note = f"{self._shown_metric} {float(logs[self._shown_metric]):.3f}"
         entry = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **logs}
-        self._metrics.write(json.dumps(entry) + "\n")
+        self._metrics.write(json_line(entry))
         self._metrics.flush()
 
 

@@ -31,7 +31,6 @@ from plaudit.finetune.training import (
     check_output,
     hold_out,
     prepare_output,
-    silence_libraries,
     trainer_arguments,
 )
 from plaudit.policy.settings import PolicySettings
@@ -41,6 +40,7 @@ from plaudit.reward import folder as reward_folder
 from plaudit.reward.rendering import Rendering, check
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load
+from plaudit.telemetry.quiet import quiet_libraries
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -92,7 +92,7 @@ class RewardModelResult:
 def train(settings: RewardModelSettings) -> RewardModelResult:
     """Reads and checks everything, trains, measures, calibrates, and writes the folder."""
     check_output(settings.output)
-    silence_libraries()
+    quiet_libraries()
     tokenizer = load_base_tokenizer(settings.base)
     check(tokenizer, settings.rendering)
     training, held_out = _pairs(settings, tokenizer)

@@ -27,7 +27,6 @@ from plaudit.finetune.training import (
     check_output,
     hold_out,
     prepare_output,
-    silence_libraries,
     trainer_arguments,
 )
 from plaudit.policy.loading import CausalLM, load_causal_lm, load_config, load_tokenizer
@@ -37,6 +36,7 @@ from plaudit.policy.settings import PolicySettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load
 from plaudit.telemetry.progress import bar
+from plaudit.telemetry.quiet import quiet_libraries
 
 IGNORED = -100
 """The label of a token that is read but not learnt."""
@@ -84,7 +84,7 @@ def run(path: str, overrides: list[str]) -> int:
 def train(settings: SFTSettings) -> SFTResult:
     """Reads and checks everything, trains, measures before and after, and writes the policy."""
     check_output(settings.output)
-    silence_libraries()
+    quiet_libraries()
     tokenizer = load_tokenizer(settings.policy)
     limit = _longest_row(settings)
     training, held_out = (

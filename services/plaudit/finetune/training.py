@@ -1,13 +1,11 @@
 """What both supervised stages share: optimisation settings, the folder a run leaves behind, the held-out part."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
-import transformers
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -98,13 +96,3 @@ def hold_out(rows: Sequence[T], key: Callable[[T], object], fraction: float, see
     held_out = [repr(key(row)) in chosen for row in rows]
     train = [row for row, out in zip(rows, held_out, strict=True) if not out]
     return train, [row for row, out in zip(rows, held_out, strict=True) if out]
-
-
-def silence_libraries() -> None:
-    """Our own bar and our own summary say what matters; the libraries announce renamed options at every start."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    transformers.logging.disable_progress_bar()
-    transformers.logging.set_verbosity_error()
-    import datasets
-
-    datasets.disable_progress_bars()

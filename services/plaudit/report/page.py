@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.errors import ConfigurationError
-from plaudit.outputs import writing
+from plaudit.outputs import write_text, writing
 from plaudit.report import charts, formatting, run_folder
 from plaudit.report.contents import contents
 from plaudit.settings import STRICT, parse
@@ -51,10 +51,8 @@ def write(folder: Path, settings: ReportSettings = DEFAULTS) -> Path:
     """
     page = render(run_folder.read(folder), settings)
     target = folder / "report.html"
-    fresh = folder / "report.html.new"
     with writing("report", target):
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(target)
+        write_text(target, page)
     return target
 
 

@@ -19,6 +19,7 @@ from plaudit.reward.rendering import Rendered
 from plaudit.reward.served import Served
 from plaudit.reward.settings import CallableSettings, DigitsSettings, KeywordSettings, ModelSettings, ServerSettings
 from plaudit.reward.workers import DaemonPool
+from plaudit.telemetry.quiet import quiet_libraries
 
 if TYPE_CHECKING:  # imported only where a model is served: rules need neither torch nor transformers
     from transformers import PreTrainedTokenizerBase
@@ -119,6 +120,7 @@ def _load(model: ModelSettings, folder: Path, settings: ServerSettings) -> _Load
     from plaudit.reward.loading import load_tokenizer
     from plaudit.reward.tokenizing import TokenizerPool
 
+    quiet_libraries()
     tokenizer = load_tokenizer(folder)
     record = _record(folder, model, tokenizer)
     backend = ModelBackend(folder, dtype=model.dtype, device=model.device, max_tokens=record.rendering.max_tokens)

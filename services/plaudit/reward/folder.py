@@ -9,7 +9,6 @@ Training writes it, the server reads only it, and checks at start that text -> i
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
+from plaudit.outputs import write_text
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import RequestError
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone, weights_digest
@@ -85,9 +85,7 @@ def write(
         ),
     )
     record = replace(record, version=version or record.version)
-    partial = folder / (NAME + ".partial")
-    partial.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / NAME)
+    write_text(folder / NAME, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
     return record
 
 

@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError, first_line
@@ -27,13 +24,12 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedMo
     """A sequence classifier with one trained output, a pad token and safetensors weights, in evaluation mode."""
     if not (folder / "config.json").is_file():
         raise ConfigurationError(f"{folder} is no model folder: it has no config.json")
-    with _quietly():
-        try:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ConfigurationError(f"{folder} cannot be loaded: {first_line(error)}") from None
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ConfigurationError(f"{folder} cannot be loaded: {first_line(error)}") from None
     _refuse_unusable(folder, model, set(info["missing_keys"]))
     classifier: PreTrainedModel = model.eval()
     return classifier
@@ -70,18 +66,3 @@ def _refuse_unusable(folder: Path, model: PreTrainedModel, missing: set[str]) ->
         raise ConfigurationError(f"{folder} has {model.config.num_labels} labels: a reward model has num_labels 1")
     if getattr(model.config.get_text_config(), "pad_token_id", None) is None:
         raise ConfigurationError(f"{folder}: config.json has no pad_token_id: set the one used in training")
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """transformers prints tables and bars while it loads; what matters of them is an error here."""
-    verbosity = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.ERROR)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.logging.enable_progress_bar()

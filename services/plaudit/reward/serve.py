@@ -1,14 +1,13 @@
 """`plaudit serve settings.yaml`: serves until SIGTERM or Ctrl-C; a second signal ends it at once."""
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plaudit.errors import ConfigurationError
-from plaudit.outputs import check_file
+from plaudit.outputs import check_file, json_line, write_text
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
 from plaudit.telemetry import logs
@@ -55,9 +54,7 @@ def _announce(server: "RewardServer") -> None:
     names = ", ".join(model.card.resource for model in server.catalog.all())
     addresses = {"address": server.address, "http_address": server.http_address}
     if server.settings.ready_file:
-        partial = Path(server.settings.ready_file + ".partial")
-        partial.write_text(json.dumps(addresses) + "\n", encoding="utf-8")
-        os.replace(partial, server.settings.ready_file)
+        write_text(Path(server.settings.ready_file), json_line(addresses))
     print(
         f"plaudit serve: ready at {server.address} (metrics at http://{server.http_address}/metrics): {names}",
         flush=True,

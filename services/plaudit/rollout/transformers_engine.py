@@ -1,6 +1,5 @@
 """The engine on plain transformers: `policy.generation` on the CPU, or on the GPU that Ray gave the worker."""
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -9,7 +8,6 @@ import numpy.typing as npt
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers.utils import logging
 
 from plaudit.policy.flat_weights import load_into
 from plaudit.policy.generation import generate
@@ -17,6 +15,7 @@ from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.merging import AdapterMerger
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.settings import RolloutSettings
+from plaudit.telemetry.quiet import quiet_libraries
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
 
@@ -24,7 +23,8 @@ class TransformersEngine:
     """With LoRA the adapter is merged once per version, so that generation costs what it costs without one."""
 
     def __init__(self, policy: PolicySettings, settings: RolloutSettings) -> None:
-        _prepare_process(settings)
+        quiet_libraries()
+        torch.set_num_threads(max(1, int(settings.cpus_per_worker)))  # more would fight over them, and change results
         dtype = getattr(torch, settings.dtype or policy.dtype)
         device = "cuda" if settings.gpus_per_worker and torch.cuda.is_available() else "cpu"
         self._tokenizer = load_tokenizer(policy)
@@ -43,11 +43,3 @@ class TransformersEngine:
         pad = self._tokenizer.pad_token_id
         with self._merger.merged() if self._merger is not None else nullcontext():
             return generate(self._model, requests, sampling, pad, weight_version, self._tokenizer)
-
-
-def _prepare_process(settings: RolloutSettings) -> None:
-    """As many torch threads as the worker owns cores: more would fight over them, and change the results."""
-    torch.set_num_threads(max(1, int(settings.cpus_per_worker)))
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()

@@ -9,7 +9,6 @@ A folder of this name is whole: it is written under another name and renamed. No
 """
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from plaudit.errors import ConfigurationError
+from plaudit.outputs import whole_folder
 from plaudit.ppo.learner import Learner
 
 STATE = "state.json"
@@ -40,14 +40,10 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
     target = folder / f"step-{state.step:05d}"
     if target.exists():
         return target
-    partial = folder / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    learner.save(partial)
-    save_file(learner.state(), partial / LEARNER)
-    (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    _sync(partial)
-    os.replace(partial, target)
+    with whole_folder(target) as partial:
+        learner.save(partial)
+        save_file(learner.state(), partial / LEARNER)
+        (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
     for old in existing(folder)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -71,11 +67,3 @@ def load(path: Path, learner: Learner) -> RunState:
             f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
         ) from None
     return state
-
-
-def _sync(folder: Path) -> None:
-    """The files reach the disk before the rename does."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from accelerate.utils import ProjectConfiguration
 
 from plaudit import settings as plaudit_settings
 from plaudit.errors import ConfigurationError
-from plaudit.outputs import check_folder, writing
+from plaudit.outputs import check_folder, json_line, write_text, writing
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
@@ -32,7 +32,7 @@ class RunRecord:
         self.folder = Path(settings.folder)
         self._metrics = self.folder / "metrics.jsonl"
         self._cut(resume_at)
-        (self.folder / "config.yaml").write_text(plaudit_settings.to_yaml(settings), encoding="utf-8")
+        write_text(self.folder / "config.yaml", plaudit_settings.to_yaml(settings))
         self._accelerator = _start_trackers(settings)
 
     def __enter__(self) -> Self:
@@ -43,13 +43,12 @@ class RunRecord:
 
     def describe(self, **facts: Any) -> None:
         """Writes `run.json`: what the run is, beyond its settings."""
-        (self.folder / "run.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        write_text(self.folder / "run.json", json.dumps(facts, indent=1))
 
     def write(self, step: int, metrics: Metrics) -> None:
         """Appends one line to `metrics.jsonl` and tells the trackers."""
-        line = json.dumps({"step": step, "time": time.time(), **metrics})
         with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write(json_line({"step": step, "time": time.time(), **metrics}))
         self._accelerator.log(metrics, step=step)
 
     def _cut(self, resume_at: int) -> None:
@@ -57,7 +56,7 @@ class RunRecord:
         if self._metrics.is_file():
             lines = self._metrics.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if (step := _step_of(line)) is not None and step < resume_at]
-            self._metrics.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            write_text(self._metrics, "".join(f"{line}\n" for line in kept))
         for path in self.folder.glob("samples/step-*.jsonl"):
             if int(path.stem.split("-")[1]) > resume_at:
                 path.unlink()

@@ -1,10 +1,10 @@
 """`samples/step-N.jsonl`: the same held-out prompts, answered by the policy of step N: so one can read the change."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plaudit.outputs import write_rows
 from plaudit.ppo.learner import Learner
 from plaudit.trainer.roles import RolloutPool, Scorer
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, TrainingBatch, Trajectory
@@ -36,8 +36,7 @@ class Sampler:
         kl = self._kl([one for one in scored if one is not None])
         rows = [_row(trajectory, one, kl) for trajectory, one in zip(trajectories, scored, strict=True)]
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (self.folder / f"step-{step:05d}.jsonl").write_text(lines, encoding="utf-8")
+        write_rows(self.folder / f"step-{step:05d}.jsonl", rows)
         return rows
 
     def _kl(self, scored: list[ScoredTrajectory]) -> dict[str, float]:
