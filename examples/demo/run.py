@@ -7,7 +7,8 @@
     5. server          serves it over gRPC, a process of its own                       plaudit serve
     6. accuracy        against labels it has not seen, through the server              plaudit eval
     7. PPO             two Ray workers write, the server judges, the trainer learns    plaudit train
-    8. gold            the known utility of the held-out samples; the report           verdict.py, plaudit report
+
+and then the verdict: the known utility of the held-out samples, and the report        verdict.py, plaudit report
 
 `key=value` overrides settings/train.yaml. Exit code 0 when the demo reached what it promises (verdict.py), 1 when not.
 """

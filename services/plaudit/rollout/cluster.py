@@ -29,7 +29,7 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
 
     Args:
         num_cpus: what a local Ray may hand out, whatever the machine has; without meaning for a cluster.
-        timeout_s: how long to try to reach the address.
+        timeout_s: how long to try until the address accepts; Ray has another 40 s to answer there.
 
     Raises ConfigurationError for a wrong address, DependencyUnreachable for one that doesn't answer.
     """
@@ -49,10 +49,11 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
         )
         return RayConnection(owned=True)
     _wait_for(address, timeout_s)
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s, where Ray makes 20
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, TimeoutError) as error:
-        raise DependencyUnreachable(f"no Ray cluster at '{address}': {first_line(error)}") from None
+        raise _unreachable(address, first_line(error)) from None
     return RayConnection(owned=True)
 
 
@@ -66,12 +67,17 @@ def _wait_for(address: str, timeout_s: float) -> None:
     give_up = time.monotonic() + timeout_s
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=max(_PROBE_EVERY_S, timeout_s)).close()
+            left = give_up - time.monotonic()
+            socket.create_connection((host, int(port)), timeout=max(_PROBE_EVERY_S, left)).close()
             return
         except OSError as error:
             if time.monotonic() > give_up:
-                raise DependencyUnreachable(
-                    f"no Ray cluster at '{address}' after {timeout_s:g} s ({error}): start it ('ray start --head'), "
-                    "or leave the address out to use this machine"
-                ) from None
+                raise _unreachable(address, f"{error}, for {timeout_s:g} s") from None
         time.sleep(_PROBE_EVERY_S)
+
+
+def _unreachable(address: str, reason: str) -> DependencyUnreachable:
+    return DependencyUnreachable(
+        f"no Ray cluster at '{address}' ({reason}): start it (ray start --head), give the address of its head "
+        "(port 6379 unless chosen otherwise), or leave ray_address out to use this machine"
+    )

@@ -172,8 +172,9 @@ class RayRolloutPool:
 
     def _all_lost(self) -> str:
         has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+        here = ray.get_runtime_context()
         return (
             f"every rollout worker is lost (the last one at {self._last_loss}): each of {len(self._slots)} asks for "
-            f"{self._settings.cpus_per_worker:g} CPUs, the Ray cluster has {has:g}; the workers' own logs are in "
-            "/tmp/ray/session_latest/logs"
+            f"{self._settings.cpus_per_worker:g} CPUs, the Ray cluster has {has:g}; a worker's own log is in "
+            f"{here.get_temp_dir()}/{here.get_session_name()}/logs of the node that it ran on"
         )

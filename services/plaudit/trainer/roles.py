@@ -1,4 +1,7 @@
-"""The three roles the loop is handed. It owns no model, no actor and no connection of its own."""
+"""Two of the three roles that the loop is handed; the third is `ppo.learner.Learner`.
+
+The loop owns no model, no actor and no connection of its own.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
