@@ -25,11 +25,6 @@ class Form:
         self._slots = slots
         self._pattern = re.compile(_pattern(text, slots))
 
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        """The slots it has, in the order of the text."""
-        return tuple(_SLOT.findall(self.text))
-
     def draw(self, rng: random.Random, given: Mapping[str, str] | None = None) -> str:
         """A sentence of this form; slots in `given` take that value, the others a random one."""
         sentence = self.text

@@ -76,7 +76,7 @@ class Demo:
     def _serve(self) -> None:
         """On any free port; the ready file says which."""
         ready = self.folder / "ready.json"
-        models = json.dumps([{"name": "demo", "folder": str(self.folder / "reward_model")}])
+        models = json.dumps([{"name": "demo", "model": str(self.folder / "reward_model")}])
         command = self._command("serve", models=models, ready_file=ready)
         self.programs.serve("plaudit serve", command, self.folder / "serve.log", ready)
         console.print(f"reward server ready at {self._address()}, its log in {self.folder / 'serve.log'}")

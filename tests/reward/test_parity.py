@@ -56,7 +56,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, s
 @given(pairs=PAIRS)
 async def test_a_batch_scores_like_single_items(folders, which: str, pairs):
     folder, kind = folders[which]
-    async with serving({"name": "m", "folder": str(folder)}, threads=1) as running:
+    async with serving({"name": "m", "model": str(folder)}, threads=1) as running:
         assert next(iter(running.server.catalog.all())).card.max_tokens == 512
         reply = await running.score(*(text(p, r, finish_reason=FINISH[f]) for p, r, f in pairs))
     expected = [reference(folder, kind, *pair) for pair in pairs]
@@ -66,7 +66,7 @@ async def test_a_batch_scores_like_single_items(folders, which: str, pairs):
 async def test_deterministic_scores_are_the_same_bits_whatever_is_asked_beside_them(folders):
     folder, _ = folders["decoder"]
     items = [text("what does it cost " * n, " 12 euros" * n) for n in range(1, 20)]
-    async with serving({"name": "m", "folder": str(folder)}, deterministic=True, threads=1) as running:
+    async with serving({"name": "m", "model": str(folder)}, deterministic=True, threads=1) as running:
         together = scores(await running.score(*items))
         backwards = scores(await running.score(*reversed(items)))
         alone = [scores(await running.score(item))[0] for item in items]
@@ -104,7 +104,7 @@ async def test_an_item_that_makes_nan_fails_alone(tmp_path: Path):
     model.get_input_embeddings().weight.data[tokenizer.convert_tokens_to_ids("Z")] = float("nan")
     model.save_pretrained(folder)
     rendering = {"kind": "plain", "max_tokens": 64}
-    async with serving({"name": "m", "folder": str(folder), "rendering": rendering}, threads=1) as running:
+    async with serving({"name": "m", "model": str(folder), "rendering": rendering}, threads=1) as running:
         reply = await running.score(text("a", "b"), text("a", "Z", item_id="bad"), text("a", "c"))
         sick = reply.results[1]
         assert [result.WhichOneof("result") for result in reply.results] == ["score", "error", "score"]
@@ -122,7 +122,7 @@ async def test_calibration_and_provenance_are_in_every_reply(tmp_path: Path):
         self_test=tiny_models.SELF_TEST,
         calibration=Calibration(mean=0.5, std=4.0),
     )
-    async with serving({"name": "m", "folder": str(folder)}, threads=1) as running:
+    async with serving({"name": "m", "model": str(folder)}, threads=1) as running:
         reply = await running.score(text("When do you open? " * 20, " At 9."), text("When?", " At 9."))
     (cut, whole) = (result.score for result in reply.results)
     assert cut.truncated
@@ -140,7 +140,7 @@ async def test_token_ids_score_like_their_text_and_foreign_ones_are_refused(fold
     folder, _ = folders["decoder"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     head, tail = [1, *tokenizer("When?")["input_ids"]], [*tokenizer(" At 9.")["input_ids"], 2]
-    async with serving({"name": "m", "folder": str(folder)}, threads=1) as running:
+    async with serving({"name": "m", "model": str(folder)}, threads=1) as running:
         sha = (await running.stub.GetModel(pb.GetModelRequest())).model.tokenizer_sha256
 
         def tokens(prompt, response, digest=sha):

@@ -119,12 +119,12 @@ def test_a_port_in_use_ends_with_2_and_one_line(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("tree", "named"),
     [
-        ({"models": [{"name": "m", "folder": "/no/such/folder"}]}, "/no/such/folder"),
+        ({"models": [{"name": "m", "model": "/no/such/folder"}]}, "/no/such/folder"),
         ({"models": []}, "models"),
-        ({"models": [{"name": "m"}]}, "exactly one of folder, rule, callable"),
+        ({"models": [{"name": "m"}]}, "exactly one of model, rule, callable"),
         ({"models": [DIGITS, DIGITS]}, "two models are named 'digits'"),
         ({"models": [{"name": "d", "rule": {"kind": "digit"}}]}, "digit"),
-        ({"models": [{**DIGITS, "rendering": {"kind": "plain"}}]}, "rendering is for a folder"),
+        ({"models": [{**DIGITS, "rendering": {"kind": "plain"}}]}, "rendering is for a model"),
         ({"models": [DIGITS], "address": "0.0.0.0:0"}, "insecure_bind"),
         ({"models": [DIGITS], "address": "localhost"}, "host:port"),
         ({"models": [DIGITS], "adress": "x"}, "did you mean 'address'"),
@@ -148,12 +148,12 @@ def test_models_that_cannot_be_trusted_are_refused(tmp_path: Path, capsys):
     (changed / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
     unknown = tiny_models.decoder(tmp_path / "unknown")
     cases = [
-        ({"folder": str(untrained), "rendering": rendering}, "score.weight"),
-        ({"folder": str(changed)}, "self-test"),
-        ({"folder": str(unknown)}, "rendering"),
-        ({"folder": str(changed), "rendering": rendering}, "its own rendering"),
-        ({"folder": str(unknown), "rendering": {"kind": "plain", "max_tokens": 9999}}, "max_tokens"),
-        ({"folder": str(unknown), "rendering": rendering, "device": "abacus"}, "abacus"),
+        ({"model": str(untrained), "rendering": rendering}, "score.weight"),
+        ({"model": str(changed)}, "self-test"),
+        ({"model": str(unknown)}, "rendering"),
+        ({"model": str(changed), "rendering": rendering}, "its own rendering"),
+        ({"model": str(unknown), "rendering": {"kind": "plain", "max_tokens": 9999}}, "max_tokens"),
+        ({"model": str(unknown), "rendering": rendering, "device": "abacus"}, "abacus"),
     ]
     capsys.readouterr()
     for model, named in cases:
@@ -170,7 +170,7 @@ def test_where_the_system_tells_no_affinity_the_machine_is_counted(monkeypatch: 
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # macOS has none
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr("torch.set_num_threads", (set_to := []).append)
-    model = {"name": "m", "folder": "somewhere"}
+    model = {"name": "m", "model": "somewhere"}
     serve._set_threads(parse(ServerSettings, {"models": [model, {**model, "name": "n"}]}, "here"))
     assert set_to == [2]
 

@@ -21,8 +21,8 @@ class Catalog:
 
     async def load(self, settings: ServerSettings, metrics: Metrics) -> None:
         """Loads every model or raises ConfigurationError; all of them are found before the first one is loaded."""
-        named = [(model.name, model.folder) for model in settings.models if model.folder is not None]
-        folders = await in_thread(lambda: {name: locate(folder) for name, folder in named})
+        named = [(model.name, model.model) for model in settings.models if model.model is not None]
+        folders = await in_thread(lambda: {name: locate(model) for name, model in named})
         for model in settings.models:
             began = time.monotonic()
             served = await assemble(model, folders.get(model.name), settings, metrics)

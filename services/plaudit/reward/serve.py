@@ -77,7 +77,7 @@ def _on_signals() -> asyncio.Event:
 
 def _set_threads(settings: ServerSettings) -> None:
     """All device threads together get this process's cores. Rules alone never import torch."""
-    models = sum(model.folder is not None for model in settings.models)
+    models = sum(model.model is not None for model in settings.models)
     if models:
         import torch
 

@@ -44,22 +44,22 @@ class CallableSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelSettings:
-    """One model: exactly one of `folder`, `rule` and `callable`."""
+    """One model: exactly one of `model`, `rule` and `callable`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-    folder: str | None = None  # a folder in Hugging Face format, or a name on the hub
+    model: str | None = None  # a folder in Hugging Face format, or a name on the hub
     rule: Annotated[DigitsSettings | KeywordSettings, Field(discriminator="kind")] | None = None
     callable: CallableSettings | None = None
-    rendering: Rendering | None = None  # only for a folder without plaudit_reward.json
+    rendering: Rendering | None = None  # only for a model without plaudit_reward.json
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"  # or "cuda", "cuda:1", ...
 
     def __post_init__(self) -> None:
-        given = [kind for kind in ("folder", "rule", "callable") if getattr(self, kind) is not None]
+        given = [kind for kind in ("model", "rule", "callable") if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of folder, rule, callable (given: {', '.join(given) or 'none'})")
-        if self.rendering is not None and self.folder is None:
-            raise ValueError("rendering is for a folder: rules and callables read text")
+            raise ValueError(f"give exactly one of model, rule, callable (given: {', '.join(given) or 'none'})")
+        if self.rendering is not None and self.model is None:
+            raise ValueError("rendering is for a model: rules and callables read text")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -8,16 +8,16 @@ FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 """What is fetched of a model that is named, not a folder: never pickled weights, never code."""
 
 
-def locate(folder: str) -> Path:
+def locate(model: str) -> Path:
     """A folder as it is; any other name is looked up on the Hugging Face hub (or in its cache)."""
-    if Path(folder).is_dir():
-        return Path(folder)
+    if Path(model).is_dir():
+        return Path(model)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(folder, allow_patterns=list(FILES)))
+        return Path(snapshot_download(model, allow_patterns=list(FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
         raise ConfigurationError(
-            f"no reward model '{folder}': it is neither a folder nor a model that the Hugging Face hub gives out"
+            f"no reward model '{model}': it is neither a folder nor a model that the Hugging Face hub gives out"
         ) from None
