@@ -4,11 +4,16 @@ import pytest
 import torch
 
 from plaudit.errors import ConfigurationError
-from plaudit.ppo.kl import AdaptiveKL, FixedKL, k1, k2, k3, kl_controller
+from plaudit.ppo.kl import AdaptiveKL, FixedKL, k1, k3, kl_controller
 from plaudit.ppo.settings import KLSettings
 
 POLICY = torch.tensor([0.3, -0.7, 1.1, 0.0], dtype=torch.float64)
 REFERENCE = torch.tensor([-0.2, 0.4, 0.1, 0.5], dtype=torch.float64)
+
+
+def k2(logprobs: torch.Tensor, reference_logprobs: torch.Tensor) -> torch.Tensor:
+    """l^2 / 2: what a penalty inside the loss would have to be. There is none, so only this rule needs it."""
+    return (logprobs - reference_logprobs).square() / 2
 
 
 def expectation(estimator, logits: torch.Tensor) -> torch.Tensor:

@@ -19,11 +19,6 @@ def k1(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     return logprobs - reference_logprobs
 
 
-def k2(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """l^2 / 2: biased, but its gradient is unbiased for that of the KL. The only one to use as a loss."""
-    return (logprobs - reference_logprobs).square() / 2
-
-
 def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     """exp(-l) - 1 + l: unbiased, never negative, of low variance. For watching; its gradient is not that of the KL."""
     log_ratio = logprobs - reference_logprobs

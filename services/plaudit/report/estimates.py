@@ -95,6 +95,4 @@ def _held_out(step: int, samples: Sequence[Sample], first: Sequence[Sample]) -> 
 
 def _stated(tree: dict[str, Any], value: str, error: str) -> Estimate | None:
     number = finite(tree.get(value))
-    prompts = finite(tree.get("prompts"))
-    count = None if prompts is None else int(prompts)
-    return None if number is None else Estimate(number, finite(tree.get(error)), count)
+    return None if number is None else Estimate(number, finite(tree.get(error)))

@@ -35,7 +35,6 @@ class RunState:
     step: int  # updates done; the next step to run
     kl_controller: dict[str, Any]
     reward_model: str  # models/{model}/versions/{version} that scored so far
-    episodes: int
 
 
 def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:

@@ -68,9 +68,8 @@ class Run:
             progress.note("held-out samples")
             self.sampler.draw(step)
         metrics = self.loop.step(step)
-        episodes = self.state.episodes + int(metrics["episodes"])
         controller = self.loop.controller.state()
-        self.state = replace(self.state, step=step + 1, episodes=episodes, kl_controller=controller)
+        self.state = replace(self.state, step=step + 1, kl_controller=controller)
         self.record.write(step, metrics)
         self.metrics.observe(step, metrics)
         self.metrics.observe_services(self.pool.counts, self.scorer.missing, self.scorer.retries)
@@ -150,7 +149,7 @@ def _resume(settings: TrainSettings, learner: Learner, controller: KLController,
     """The newest checkpoint's state, put into learner and controller; a fresh one where there is none."""
     found = checkpoint.existing(Path(settings.folder) / "checkpoints")
     if not found:
-        return RunState(step=0, kl_controller=controller.state(), reward_model=reward_model, episodes=0)
+        return RunState(step=0, kl_controller=controller.state(), reward_model=reward_model)
     state = checkpoint.load(found[-1], learner)
     if state.reward_model != reward_model:
         raise ConfigurationError(
