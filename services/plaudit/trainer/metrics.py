@@ -54,7 +54,10 @@ class TrainerMetrics:
             buckets=DURATION_BUCKETS,
         )
         self._missing = Counter(
-            "plaudit_reward_client_missing", "Trajectories without a reward.", ["reason"], registry=self.registry
+            "plaudit_reward_client_missing",
+            "Trajectories without a reward, of training prompts.",
+            ["reason"],
+            registry=self.registry,
         )
         self._trajectories = Counter(
             "plaudit_rollout_trajectories", "Trajectories received.", ["outcome"], registry=self.registry
@@ -123,13 +126,13 @@ class TrainerMetrics:
                 self._phase.labels(name.removeprefix("seconds_")).observe(metrics[name])
 
     def observe_services(self, pool: PoolCounts, missing: Mapping[str, int], retries: int) -> None:
-        """Running totals: the pool's, trajectories without a reward by reason, and the reward client's retries."""
+        """Running totals of pool and reward client; `missing` is of this step's training prompts, by reason."""
         self._workers.labels("alive").set(pool.alive)
         self._restarts.inc(self._since("restarts", pool.restarts))
         self._redispatched.labels("worker_lost").inc(self._since("redispatched", pool.redispatched))
         self._retries.labels("UNAVAILABLE").inc(self._since("retries", retries))
         for reason, count in missing.items():
-            self._missing.labels(reason).inc(self._since(f"missing {reason}", count))
+            self._missing.labels(reason).inc(count)
 
     def _since(self, name: str, total: int) -> int:
         """How much a running total has grown since it was last asked for: counters are told differences."""

@@ -67,12 +67,13 @@ class Run:
         if step % self.settings.samples.every == 0:
             progress.note("held-out samples")
             self.sampler.draw(step)
+        missing_before = self.scorer.missing.copy()  # held-out samples' too
         metrics = self.loop.step(step)
         controller = self.loop.controller.state()
         self.state = replace(self.state, step=step + 1, kl_controller=controller)
         self.record.write(step, metrics)
         self.metrics.observe(step, metrics)
-        self.metrics.observe_services(self.pool.counts, self.scorer.missing, self.scorer.retries)
+        self.metrics.observe_services(self.pool.counts, self.scorer.missing - missing_before, self.scorer.retries)
         progress.advance(note=f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}")
 
     def _save(self) -> Path:
