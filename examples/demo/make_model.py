@@ -6,6 +6,8 @@ The folder it writes is an ordinary Hugging Face model, so `plaudit sft` takes i
 from collections.abc import Iterable
 from pathlib import Path
 
+from plaudit.telemetry.quiet import quiet_libraries
+
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 VOCABULARY = 1024
 CONTEXT = 128  # tokens
@@ -15,8 +17,9 @@ def make_model(texts: Iterable[str], folder: Path, seed: int) -> None:
     """Writes tokenizer, configuration and random weights (1.1 M parameters) to `folder`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, logging
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+    quiet_libraries()
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.decoder = decoders.ByteLevel()
@@ -44,6 +47,5 @@ def make_model(texts: Iterable[str], folder: Path, seed: int) -> None:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    logging.disable_progress_bar()
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
