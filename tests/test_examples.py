@@ -1,10 +1,13 @@
 """Every settings file under examples/ is one that its program reads, and names data that are there."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from plaudit.cli import COMMANDS
 from plaudit.evaluation.accuracy import AccuracySettings
 from plaudit.evaluation.score import ScoreSettings
 from plaudit.finetune.reward_model import RewardModelSettings
@@ -15,6 +18,12 @@ from plaudit.trainer.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "examples").rglob("*.yaml"))
+DOCUMENTS = [*ROOT.glob("*.md"), *(path for room in ("docs", "examples") for path in (ROOT / room).rglob("*.md"))]
+COMMAND_LINES = [
+    (document.relative_to(ROOT), line)
+    for document in sorted(DOCUMENTS)
+    for line in re.findall(r"^ *(plaudit +[a-z].*)$", document.read_text(), re.MULTILINE)
+]
 KINDS = {
     "sft": SFTSettings,
     "reward-model": RewardModelSettings,
@@ -45,6 +54,17 @@ def test_an_example_is_read_by_its_program(path: Path) -> None:
 def test_data_of_an_example_are_there(path: Path) -> None:
     named = [value for value in strings(yaml.safe_load(path.read_text())) if value.startswith("examples/")]
     assert all((ROOT / value.split(":")[0]).exists() for value in named), named
+
+
+@pytest.mark.parametrize(("document", "line"), COMMAND_LINES, ids=lambda value: str(value))
+def test_a_command_line_that_a_document_shows_is_read(document: Path, line: str) -> None:
+    _, program, path, *overrides = shlex.split(line, comments=True)
+    if program != "report":
+        load(KINDS[program], ROOT / path, overrides)
+
+
+def test_documents_show_every_program() -> None:
+    assert {line.split()[1] for _, line in COMMAND_LINES} == set(COMMANDS)
 
 
 def strings(tree: object) -> list[str]:

@@ -27,7 +27,7 @@ def test_missing_rewards_are_counted_for_training_prompts_alone() -> None:
         record=Mock(),
         pool=SimpleNamespace(counts=PoolCounts()),
         scorer=scorer,
-        state=RunState(step=0, kl_controller={}, reward_model="models/m/versions/1", episodes=0),
+        state=RunState(step=0, kl_controller={}, reward_model="models/m/versions/1"),
     )
     for _ in range(2):
         run._step(Mock())
