@@ -54,3 +54,12 @@ def test_a_running_ray_is_joined_and_left_alone(monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "shutdown", lambda: pytest.fail("ended a Ray that was not started here"))
     start_ray(None, 1).close()
+
+
+def test_a_ray_that_does_not_start_is_one_line_with_a_remedy(monkeypatch):
+    def init(*_, **__):
+        raise Exception("The current node timed out during startup.\nmore")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(DependencyUnreachable, match=r"^Ray did not start .*timed out during startup.*logs say why$"):
+        start_ray(None, 1)

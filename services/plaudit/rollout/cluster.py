@@ -31,13 +31,26 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
         num_cpus: what a local Ray may hand out, whatever the machine has; without meaning for a cluster.
         timeout_s: how long to try until the address accepts; Ray has another 40 s to answer there.
 
-    Raises ConfigurationError for a wrong address, DependencyUnreachable for one that doesn't answer.
+    Raises ConfigurationError for a wrong address, DependencyUnreachable where Ray doesn't answer or doesn't start.
     """
     if ray.is_initialized():
         return RayConnection(owned=False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning; nothing here relies on it
     if address is None:
+        _start_here(num_cpus)
+        return RayConnection(owned=True)
+    _wait_for(address, timeout_s)
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s, where Ray makes 20
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        raise _unreachable(address, first_line(error)) from None
+    return RayConnection(owned=True)
+
+
+def _start_here(num_cpus: int) -> None:
+    try:
         # "local" rather than None: None would join whatever RAY_ADDRESS names.
         ray.init(
             "local",
@@ -47,14 +60,9 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
             logging_level=logging.ERROR,
             _node_ip_address="127.0.0.1",
         )
-        return RayConnection(owned=True)
-    _wait_for(address, timeout_s)
-    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s, where Ray makes 20
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError) as error:
-        raise _unreachable(address, first_line(error)) from None
-    return RayConnection(owned=True)
+    except Exception as error:  # Ray raises no narrower type when one of its processes does not come up
+        remedy = "try again; with memory, disk and processes to spare, Ray's session_latest/logs say why"
+        raise DependencyUnreachable(f"Ray did not start on this machine ({first_line(error)}): {remedy}") from error
 
 
 def _wait_for(address: str, timeout_s: float) -> None:
