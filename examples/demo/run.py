@@ -15,6 +15,7 @@ and then the verdict: the known utility of the held-out samples, and the report 
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -27,6 +28,12 @@ from rich.console import Console
 HERE = Path(__file__).parent
 MARKER = ".plaudit-demo"
 PLAUDIT = (sys.executable, "-m", "plaudit.cli")
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    # One thread per program: at this size a second one gains a third on an idle machine, and doubles the time on a
+    # busy one.
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+}
 console = Console()
 
 
@@ -144,7 +151,7 @@ def main() -> int:
         print(f"demo: {parsed.folder} holds something else than a demo: choose another --folder", file=sys.stderr)
         return 2
     try:
-        with Programs({"TOKENIZERS_PARALLELISM": "false"}) as programs:
+        with Programs(ENVIRONMENT) as programs:
             return 0 if Demo(parsed.folder, parsed.seed, parsed.overrides, programs).run() else 1
     except ProgramFailed as error:
         print(f"demo: {error}", file=sys.stderr)

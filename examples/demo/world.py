@@ -63,10 +63,10 @@ class Splits(NamedTuple):
 class Sizes(NamedTuple):
     """How many questions each split has."""
 
-    demonstrations: int = 16_000
-    preferences: int = 7_000
+    demonstrations: int = 12_000
+    preferences: int = 4_500
     judged: int = 900
-    practice: int = 4_000
+    practice: int = 2_000
     held_out: int = 256
 
 
