@@ -10,8 +10,10 @@ import yaml
 from plaudit.cli import COMMANDS
 from plaudit.evaluation.accuracy import AccuracySettings
 from plaudit.evaluation.score import ScoreSettings
+from plaudit.finetune.demonstrations import read_demonstrations
 from plaudit.finetune.reward_model import RewardModelSettings
 from plaudit.finetune.sft import SFTSettings
+from plaudit.preferences.reading import read_preferences
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
 from plaudit.trainer.settings import TrainSettings
@@ -33,6 +35,8 @@ KINDS = {
     "eval": AccuracySettings,
 }
 
+READERS = {"sft": read_demonstrations, "reward-model": read_preferences, "eval": read_preferences}
+
 
 def program_of(path: Path) -> str:
     """The `plaudit PROGRAM path` that the file's first comment shows."""
@@ -51,9 +55,12 @@ def test_an_example_is_read_by_its_program(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
-def test_data_of_an_example_are_there(path: Path) -> None:
+def test_data_of_an_example_are_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = [value for value in strings(yaml.safe_load(path.read_text())) if value.startswith("examples/")]
     assert all((ROOT / value.split(":")[0]).exists() for value in named), named
+    if named and (read := READERS.get(program_of(path))):
+        monkeypatch.chdir(ROOT)
+        assert len(read(load(KINDS[program_of(path)], path).data)) >= 8
 
 
 @pytest.mark.parametrize(("document", "line"), COMMAND_LINES, ids=lambda value: str(value))

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.errors import ConfigurationError
-from plaudit.settings import STRICT, load, to_yaml
+from plaudit.settings import STRICT, load, parse, to_yaml
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -23,6 +23,16 @@ class Outer:
     model: str
     inner: Inner = field(default_factory=Inner)
     maybe: Inner | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Entry:
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Listing:
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
 
 
 @pytest.fixture
@@ -89,3 +99,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     name = "x" * 300  # longer than any file system takes: as good as a file without permission, for root too
     with pytest.raises(ConfigurationError, match=f"{name} cannot be read .*: make it readable"):
         load(Outer, tmp_path / name)
+
+
+def test_a_wrong_entry_of_a_list_is_all_that_is_said() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        parse(Listing, {"entries": [{"number": "many"}]}, source="here")
+    assert str(error.value).startswith("here: 'entries.0.number' is 'many'")
+    assert ";" not in str(error.value)

@@ -33,7 +33,10 @@ def parse(kind: type[S], tree: dict[str, Any], source: str) -> S:
     try:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
-        problems = "; ".join(_describe(kind, problem) for problem in error.errors())
+        found = error.errors()
+        # A list counts only what is right in it, so a wrong entry makes it "too short" as well: that says nothing new.
+        inner = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
+        problems = "; ".join(_describe(kind, problem) for problem in found if problem["loc"] not in inner)
         raise ConfigurationError(f"{source}: {problems}") from None
 
 
