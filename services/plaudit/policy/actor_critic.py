@@ -106,6 +106,11 @@ class ActorCritic(nn.Module):
         return torch.autocast(device, dtype=torch.bfloat16, enabled=self._autocast == torch.bfloat16)
 
 
+def is_critics(name: str) -> bool:
+    """Whether a parameter of `ActorCritic` serves the values alone: the value head's and a separate critic's do."""
+    return not name.startswith("causal_lm.")
+
+
 def _without_peft(causal_lm: CausalLM) -> PreTrainedModel:
     """The transformers model; adapters that are switched on stay inside its layers."""
     return cast(PreTrainedModel, causal_lm.get_base_model() if isinstance(causal_lm, PeftModel) else causal_lm)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
-from plaudit.policy.actor_critic import ActorCritic, PaddedRows
+from plaudit.policy.actor_critic import ActorCritic, PaddedRows, is_critics
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import PolicySettings
@@ -140,9 +140,7 @@ class LocalLearner:
 
     def save(self, folder: Path) -> None:
         save_policy(self._model.causal_lm, self._tokenizer, folder)
-        critic = {
-            name: p.detach().contiguous() for name, p in self._trained.items() if not name.startswith("causal_lm.")
-        }
+        critic = {name: p.detach().contiguous() for name, p in self._trained.items() if is_critics(name)}
         save_file(critic, folder / "critic.safetensors")
 
     def close(self) -> None:

@@ -1,8 +1,11 @@
 """Adam over one flat gradient buffer, with the checks that every step passes through."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from plaudit.policy.actor_critic import is_critics
 from plaudit.ppo.collective import Collective
 from plaudit.ppo.settings import PPOSettings
 
@@ -19,16 +22,14 @@ class Optimizer:
         self._collective = collective
         self._gradient = _flat_gradient(list(parameters.values()))
         self._adam = torch.optim.AdamW(
-            parameters.values(),
-            lr=ppo.learning_rate,
+            _groups(parameters, ppo),
             betas=ppo.adam_betas,
             eps=ppo.adam_eps,
             weight_decay=ppo.weight_decay,
             fused=True,
         )
-        for (
-            parameter
-        ) in parameters.values():  # what Adam makes in its first step; here so that a checkpoint can be loaded
+        # What Adam makes in its first step; here so that a checkpoint can be loaded.
+        for parameter in parameters.values():
             self._adam.state[parameter] = {
                 "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
@@ -49,7 +50,7 @@ class Optimizer:
             return float(norm), False
         self._gradient.mul_(torch.clamp(self._ppo.max_grad_norm / (norm + 1e-6), max=1.0))
         for group in self._adam.param_groups:
-            group["lr"] = self._ppo.learning_rate * learning_rate_scale
+            group["lr"] = group["unscaled_lr"] * learning_rate_scale
         self._adam.step()
         return float(norm), True
 
@@ -60,6 +61,15 @@ class Optimizer:
             for name, parameter in self._parameters.items()
             for moment, tensor in self._adam.state[parameter].items()
         }
+
+
+def _groups(parameters: dict[str, nn.Parameter], ppo: PPOSettings) -> list[dict[str, Any]]:
+    """The policy's parameters and the critic's, each with its learning rate before the schedule scales it."""
+    rate = ppo.learning_rate if ppo.critic_learning_rate is None else ppo.critic_learning_rate
+    return [
+        {"params": [p for name, p in parameters.items() if is_critics(name) is own], "unscaled_lr": unscaled}
+        for own, unscaled in ((False, ppo.learning_rate), (True, rate))
+    ]
 
 
 def _flat_gradient(parameters: list[nn.Parameter]) -> Tensor:

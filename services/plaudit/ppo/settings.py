@@ -39,6 +39,7 @@ class PPOSettings:
     minibatches: Count = 1  # optimizer steps per epoch (lm-hp)
 
     learning_rate: NotNegative = 1e-5  # lm-hp, 124 M parameters; small models and LoRA bear ten times as much
+    critic_learning_rate: NotNegative | None = None  # of value head and separate critic; None: learning_rate
     learning_rate_schedule: Literal["constant", "linear"] = "constant"  # linear: to 0 at the end of the run
     adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     adam_eps: Positive = 1e-5  # N-details: PyTorch's own 1e-8 makes early updates more aggressive
