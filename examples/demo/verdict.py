@@ -17,7 +17,7 @@ from plaudit.report.estimates import HeldOut, held_out
 from plaudit.rows import DataSettings, read_rows
 from plaudit.uncertainty import Estimate
 
-KL_BOUND = 10.0  # nats per response; the runs end near 3, and reward hacking begins well above 10
+KL_BOUND = 10.0  # nats per response; the runs end between 2 and 3, and reward hacking begins well above 10
 PROMPTS = 200
 STANDARD_ERRORS = 3.0
 DISTINCT_RATIO = 0.5
