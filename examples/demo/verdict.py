@@ -86,7 +86,8 @@ def show(summary: dict[str, Any], console: Console) -> bool:
         table.add_column(column)
     for row in summary["criteria"]:
         mark = "[green]PASS" if row["passed"] else "[red]FAIL"
-        table.add_row(row["name"], f"{row['value']:.2f}", row["bound"], mark)
+        value = row["value"]
+        table.add_row(row["name"], str(value) if isinstance(value, int) else f"{value:.2f}", row["bound"], mark)
     console.print(table)
     return all(row["passed"] for row in summary["criteria"])
 
