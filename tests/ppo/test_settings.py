@@ -14,6 +14,7 @@ from plaudit.settings import load, to_yaml
         ("epochs=0", "epochs"),
         ("gae_lambda=1.5", "gae_lambda"),
         ("learning_rate=-1", "learning_rate"),
+        ("adam_betas=[1, 0.9]", "adam_betas"),
         ("kl.target_kl_nats_per_response=0", "target_kl_nats_per_response"),
         ("kl.horizon_episodes=-5", "horizon_episodes"),
         ("kl.target=6", "target"),

@@ -30,6 +30,12 @@ def test_what_is_saved_comes_back_and_old_ones_go(tmp_path: Path, learner: Local
     assert checkpoint.load(folder / "step-00003", learner) == state(3)
 
 
+def test_the_newest_is_the_one_of_most_steps(tmp_path: Path, learner: LocalLearner) -> None:
+    for step in (100_000, 99_999):
+        checkpoint.save(tmp_path, state(step), learner, keep=2)
+    assert [path.name for path in checkpoint.existing(tmp_path)] == ["step-99999", "step-100000"]
+
+
 def test_a_write_that_was_cut_short_does_not_count(tmp_path: Path, learner: LocalLearner) -> None:
     folder = tmp_path / "checkpoints"
     saved = checkpoint.save(folder, state(1), learner, keep=2)

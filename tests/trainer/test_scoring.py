@@ -1,5 +1,7 @@
 """Rewards over the wire: a real server on loopback, and what happens where a score is missing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,23 @@ def test_an_unknown_model_is_a_mistake_in_the_settings() -> None:
         wrong = RemoteScorer(RewardServerSettings(address=server.address, model="models/none"), 0.0)
         with pytest.raises(ConfigurationError, match="models/none"):
             wrong.wait_until_ready()
+
+
+def test_a_server_that_stays_away_ends_the_run_as_unreachable() -> None:
+    with FakeRewardServer(length) as server:
+        settings = RewardServerSettings(address=server.address, timeout_s=0.3, startup_timeout_s=0.3)
+        one = RemoteScorer(settings, 0.5)
+        assert one.score([trajectory("ab")])[0] is not None
+        server.unavailable(10_000)
+        with pytest.raises(DependencyUnreachable, match=r"reward\.timeout_s"):
+            one.score([trajectory("ab")])
+
+
+def test_rewards_of_another_model_end_the_run() -> None:
+    with FakeRewardServer(length) as server:
+        one = scorer(server)
+        one.score([trajectory("ab")])
+        other = dataclasses.replace(server.model.provenance, name="models/fake/versions/2")
+        server.model = dataclasses.replace(server.model, provenance=other)
+        with pytest.raises(RunFailed, match=r"answers with models/fake/versions/2 now.*of models/fake/versions/1"):
+            one.score([trajectory("ab")])

@@ -13,6 +13,7 @@ from plaudit.settings import STRICT
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -41,7 +42,7 @@ class PPOSettings:
     learning_rate: NotNegative = 1e-5  # lm-hp, 124 M parameters; small models and LoRA bear ten times as much
     critic_learning_rate: NotNegative | None = None  # of value head and separate critic; None: learning_rate
     learning_rate_schedule: Literal["constant", "linear"] = "constant"  # linear: to 0 at the end of the run
-    adam_betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    adam_betas: tuple[Decay, Decay] = (0.9, 0.999)
     adam_eps: Positive = 1e-5  # N-details: PyTorch's own 1e-8 makes early updates more aggressive
     weight_decay: NotNegative = 0.0  # decoupled; lm-hp has none
     max_grad_norm: Positive = 1.0

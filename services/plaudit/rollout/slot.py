@@ -87,7 +87,7 @@ class Slot:
         """The ended call's result. Raises WorkerLost, or a PlauditError for what the engine itself raised."""
         call, job, self.job, self.call = self.call, self.job, None, None
         assert call is not None
-        if not ray.wait([call], timeout=0)[0]:
+        if not ray.wait([call], timeout=0, fetch_local=False)[0]:  # done, wherever its result lies
             raise WorkerOverdue("overdue")
         try:
             return ray.get(call)

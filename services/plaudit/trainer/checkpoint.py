@@ -53,7 +53,8 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
 
 def existing(folder: Path) -> list[Path]:
     """Checkpoints under `folder`, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / STATE).is_file())
+    found = (path for path in folder.glob("step-*") if (path / STATE).is_file())
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load(path: Path, learner: Learner) -> RunState:

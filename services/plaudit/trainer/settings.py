@@ -68,6 +68,11 @@ class TrainSettings:
         require_loopback("http_address", self.http_address, unless=self.insecure_bind)
         if self.ppo.minibatches > self.batch_size:
             raise ValueError(f"ppo.minibatches {self.ppo.minibatches} is more than batch_size {self.batch_size}")
+        if self.ppo.kl.controller == "adaptive" and self.ppo.kl.horizon_episodes < self.batch_size:
+            raise ValueError(  # beta would jump by more than a fifth in one step, and below 0 from five batches on
+                f"ppo.kl.horizon_episodes {self.ppo.kl.horizon_episodes:g} is in episodes, so at least batch_size "
+                f"{self.batch_size}"
+            )
         if self.batch_size % self.samples_per_prompt:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of samples_per_prompt {self.samples_per_prompt}"
