@@ -15,5 +15,5 @@ def test_a_horizon_of_fewer_episodes_than_a_batch_is_refused() -> None:
     """It would turn beta negative: the controller's step is a fifth of batch / horizon."""
     adaptive = ["ppo.kl.controller=adaptive", "batch_size=64"]
     train = ROOT / "examples" / "train" / "settings.yaml"
-    with pytest.raises(ConfigurationError, match="horizon_episodes 10 is in episodes.* 64"):
+    with pytest.raises(ConfigurationError, match=r"horizon_episodes 10 is in episodes.* 64"):
         load(TrainSettings, train, [*adaptive, "ppo.kl.horizon_episodes=10"])
