@@ -63,6 +63,7 @@ def test_what_is_replaced_is_old_or_new_and_nothing_stays_beside_it(tmp_path: Pa
     with pytest.raises(UnicodeEncodeError):
         write_rows(tmp_path / "rows.jsonl", [{"a": "half of a pair: \ud800"}])
     assert (tmp_path / "rows.jsonl").read_text() == '{"a": "old"}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
     write_rows(tmp_path / "rows.jsonl", [{"a": "é"}, {"a": 2}])
     assert (tmp_path / "rows.jsonl").read_text() == '{"a": "é"}\n{"a": 2}\n'
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
@@ -76,3 +77,29 @@ def test_a_folder_is_replaced_whole_also_after_a_write_that_was_cut_short(tmp_pa
         (partial / "new").touch()
         assert (tmp_path / "whole" / "left").exists()
     assert [path.name for path in tmp_path.rglob("*")] == ["whole", "new"]
+
+
+def test_a_write_that_fails_leaves_the_old_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    (folder / "old").touch()
+    with pytest.raises(IsADirectoryError), whole_folder(folder) as partial:
+        (partial / "new").mkdir()
+        (partial / "new").write_text("no")
+    assert [path.name for path in tmp_path.rglob("*")] == ["whole", "old"]
+
+
+def test_a_folder_that_cannot_be_put_in_its_place_leaves_the_old_one(tmp_path: Path, monkeypatch) -> None:
+    folder, rename = tmp_path / "whole", Path.rename
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def fails_for_the_new(self: Path, target: Path) -> Path:
+        if self.name == ".whole.partial":
+            raise OSError("input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_for_the_new)
+    with pytest.raises(OSError, match="input/output"), whole_folder(folder):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["whole", "old"]

@@ -94,7 +94,7 @@ def train(settings: SFTSettings) -> SFTResult:
     model = load_causal_lm(settings.policy)
     prepare_output(settings.output, settings)
     before, after = _fit(settings, model, tokenizer, training, held_out)
-    _save_beside_records(model, tokenizer, settings.output)
+    save_policy(model, tokenizer, settings.output)
     return SFTResult(settings.output, before, after)
 
 
@@ -111,15 +111,6 @@ def tokenize(
     except ConfigurationError as error:
         raise ConfigurationError(f"{demonstration.where}: {error}") from None
     return prompt + response, [IGNORED] * len(prompt) + response
-
-
-def _save_beside_records(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """`save_policy` replaces a folder whole; this one holds config.yaml and metrics.jsonl already."""
-    complete = folder / "policy.partial"
-    save_policy(model, tokenizer, complete)
-    for path in complete.iterdir():
-        path.rename(folder / path.name)
-    complete.rmdir()
 
 
 def _longest_row(settings: SFTSettings) -> int:

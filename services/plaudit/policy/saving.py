@@ -11,19 +11,18 @@ from pathlib import Path
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from plaudit.outputs import whole_folder
 from plaudit.policy.loading import CausalLM
 from plaudit.policy.merging import merged_state
 
 
 def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the policy to `folder`, which is replaced at once if it exists. The live model stays as it is."""
-    with whole_folder(folder) as partial:
-        if isinstance(model, PeftModel):
-            base = model.get_base_model()
-            assert isinstance(base, PreTrainedModel)
-            base.save_pretrained(partial, state_dict=merged_state(model))
-            model.save_pretrained(str(partial / "adapter"), save_embedding_layers=False)
-        else:
-            model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
+    """Writes the policy into `folder`, which is made where its parent is there. The live model stays as it is."""
+    folder.mkdir(exist_ok=True)
+    if isinstance(model, PeftModel):
+        base = model.get_base_model()
+        assert isinstance(base, PreTrainedModel)
+        base.save_pretrained(folder, state_dict=merged_state(model))
+        model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
+    else:
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -43,7 +43,7 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
     if target.exists():
         return target
     with whole_folder(target) as partial:
-        learner.save(partial)
+        learner.save(partial.resolve())  # a rank may have another working directory
         save_file(learner.state(), partial / LEARNER)
         (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
     for old in existing(folder)[:-keep]:
