@@ -78,7 +78,7 @@ def scored(policy: PolicySettings) -> list[ScoredTrajectory]:
         load_causal_lm(policy), requests(), sampling, 0, 0, load_tokenizer(policy)
     )
     scores = np.random.default_rng(1).normal(size=len(trajectories))
-    return [ScoredTrajectory(one, float(score), "random") for one, score in zip(trajectories, scores, strict=True)]
+    return [ScoredTrajectory(one, float(score)) for one, score in zip(trajectories, scores, strict=True)]
 
 
 def update(policy: PolicySettings) -> tuple[Callable[[], object], Callable[[], object]]:

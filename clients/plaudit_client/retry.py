@@ -1,4 +1,4 @@
-"""When to try again. The one layer that retries: gRPC's own policy is off, and nothing above calls twice.
+"""When to try again. The one layer that retries a call: gRPC's own policy is off.
 
 Only UNAVAILABLE is retried, which a server says when it did no work. The server's RetryInfo is obeyed, otherwise the
 wait grows exponentially; both get jitter, so that callers who failed together do not come back together. The budget

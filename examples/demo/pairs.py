@@ -25,14 +25,16 @@ from plaudit.rollout.cluster import start_ray
 from plaudit.rollout.pool import RayRolloutPool
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
+from plaudit.settings import load
 from plaudit.telemetry.progress import bar
 from plaudit.trainer.prompts import read_prompts
+from plaudit.trainer.settings import TrainSettings
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
 REPLIES = {"preferences": 2, "judged": 4}
 """To each prompt: many prompts teach more than many pairs of one; to measure, six pairs of a prompt are cheap."""
 WORKERS = RolloutSettings(workers=2, group_size=128)
-LONGEST, TEMPERATURE = 48, 0.8  # as in settings/train.yaml: the same policy writes here and there
+TRAINING = Path(__file__).parent / "settings" / "train.yaml"  # the same policy writes here and there
 
 
 def write_pairs(folder: Path, seed: int) -> None:
@@ -57,10 +59,11 @@ def write_pairs(folder: Path, seed: int) -> None:
 
 def _replies(pool: RayRolloutPool, folder: Path, name: str, policy: PolicySettings, seed: int) -> list[Trajectory]:
     """The model's replies to a split's prompts, a prompt's beside each other."""
+    train = load(TrainSettings, TRAINING)
     tokenizer = load_tokenizer(policy)
     prompts = read_prompts(DataSettings(source=str(folder / "data" / f"{name}.jsonl")), tokenizer, "plain")
     requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(REPLIES[name])]
-    sampling = Sampling(LONGEST, TEMPERATURE, (int(tokenizer.eos_token_id),), seed)
+    sampling = Sampling(train.max_new_tokens, train.temperature, (int(tokenizer.eos_token_id),), seed)
     with bar(f"replies to {name}", -(-len(requests) // WORKERS.group_size)) as shown:
         pool.on_group_done = lambda done, total: shown.advance()
         return pool.generate(requests, sampling)

@@ -6,7 +6,7 @@ import ipaddress
 def split_address(address: str) -> tuple[str, int]:
     """("127.0.0.1", 50051) of "127.0.0.1:50051", ("::1", 0) of "[::1]:0"; raises ValueError."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"'{address}' is not of the form host:port, such as 127.0.0.1:50051")
     return host.strip("[]"), int(port)
 

@@ -54,7 +54,7 @@ def open_client(server: RewardServerSettings) -> RewardClient:
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """What the client raises becomes DependencyUnreachable, ConfigurationError or RunFailed, with a remedy."""
+    """What the client raises becomes DependencyUnreachable, ConfigurationError or RunFailed, by exit code."""
     try:
         yield
     except RewardError as error:

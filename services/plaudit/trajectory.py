@@ -85,7 +85,6 @@ class ScoredTrajectory:
 
     trajectory: Trajectory
     score: float
-    reward_model: str  # models/{model}/versions/{version} that made the score
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,11 @@ import pytest
 
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.demonstrations import demonstration_of
-from plaudit.rows import Row
 from plaudit.trajectory import Message
+from tests.row_helpers import row, turn
 
 ASKED = Message("user", "Hi")
 SYSTEM = Message("system", "Be kind.")
-
-
-def turn(role, content):
-    return {"role": role, "content": content}
-
-
-def row(**fields):
-    return Row(fields, "data.jsonl:7")
 
 
 @pytest.mark.parametrize(

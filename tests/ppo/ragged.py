@@ -29,9 +29,7 @@ def scored_row(prompt: tuple[int, ...], response: tuple[int, ...], score: float)
     """One row, as the trainer has it."""
     request = RolloutRequest(Prompt("p", prompt, text=""))
     reason = "stop" if response[-1] == EOS else "length"
-    return ScoredTrajectory(
-        Trajectory(request, response, "", np.zeros(len(response), np.float32), reason, 0), score, "models/m/versions/v"
-    )
+    return ScoredTrajectory(Trajectory(request, response, "", np.zeros(len(response), np.float32), reason, 0), score)
 
 
 def real_tokens(batch: TrainingBatch, row: int) -> tuple[list[int], list[int]]:

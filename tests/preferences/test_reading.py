@@ -8,19 +8,12 @@ from hypothesis import strategies as st
 
 from plaudit.errors import ConfigurationError
 from plaudit.preferences.reading import MARKER, preferences_of, read_preferences
-from plaudit.rows import DataSettings, Row
+from plaudit.rows import DataSettings
 from plaudit.trajectory import Message
+from tests.row_helpers import row, turn
 
 ASKED = Message("user", "Hi")
 SYSTEM = Message("system", "Be kind.")
-
-
-def turn(role, content):
-    return {"role": role, "content": content}
-
-
-def row(**fields):
-    return Row(fields, "data.jsonl:7")
 
 
 def only(**fields):

@@ -49,7 +49,7 @@ class LengthScorer:
         self.missing = missing
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
-        scored = [ScoredTrajectory(one, len(one.response_ids) / 10, "length") for one in trajectories]
+        scored = [ScoredTrajectory(one, len(one.response_ids) / 10) for one in trajectories]
         return [None] * self.missing + scored[self.missing :]
 
 

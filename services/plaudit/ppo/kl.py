@@ -61,11 +61,11 @@ class FixedKL:
         return {"coef": self._coef}
 
     def load_state(self, state: dict[str, float]) -> None:
-        """A fixed beta belongs to the settings, which may have been changed between two runs on purpose."""
+        """Nothing: a fixed beta belongs to the settings."""
 
 
 class AdaptiveKL:
-    """Proportional controller in log space: beta *= 1 + clip(KL / target - 1, -0.2, 0.2) * episodes / horizon.
+    """Proportional controller: beta *= 1 + clip(KL / target - 1, -0.2, 0.2) * episodes / horizon.
 
     Source: Ziegler et al. 2019, section 2.2; `AdaptiveKLController` of openai/lm-human-preferences.
     """

@@ -7,6 +7,7 @@ import time
 
 import ray
 
+from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
 
 _PROBE_EVERY_S = 0.5
@@ -36,7 +37,6 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
     if ray.is_initialized():
         return RayConnection(owned=False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning; nothing here relies on it
     if address is None:
         _start_here(num_cpus)
         return RayConnection(owned=True)
@@ -69,19 +69,26 @@ def _wait_for(address: str, timeout_s: float) -> None:
     """Until the port accepts: Ray's own attempt takes long and prints much."""
     if address == "auto":
         return
-    host, colon, port = address.rpartition(":")
-    if "/" in address or not colon or not host or not port.isdigit():
-        raise ConfigurationError(f"Ray address '{address}': give host:port of the cluster's head, 'auto', or nothing")
+    host, port = _head_of(address)
     give_up = time.monotonic() + timeout_s
     while True:
         try:
             left = give_up - time.monotonic()
-            socket.create_connection((host, int(port)), timeout=max(_PROBE_EVERY_S, left)).close()
+            socket.create_connection((host, port), timeout=max(_PROBE_EVERY_S, left)).close()
             return
         except OSError as error:
             if time.monotonic() > give_up:
                 raise _unreachable(address, f"{error}, for {timeout_s:g} s") from None
         time.sleep(_PROBE_EVERY_S)
+
+
+def _head_of(address: str) -> tuple[str, int]:
+    try:
+        if "/" not in address:  # ray://host:port would pass for a host, and is another protocol
+            return split_address(address)
+    except ValueError:
+        pass
+    raise ConfigurationError(f"Ray address '{address}': give host:port of the cluster's head, 'auto', or nothing")
 
 
 def _unreachable(address: str, reason: str) -> DependencyUnreachable:

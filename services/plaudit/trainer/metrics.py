@@ -20,8 +20,8 @@ LEARNING = {
     "kl_coef": "Weight of the KL penalty.",
     "entropy": "Entropy of the policy, nats per token.",
     "clip_fraction": "Share of tokens whose ratio was clipped.",
-    "policy_loss": "Policy loss of the last epoch.",
-    "value_loss": "Value loss of the last epoch.",
+    "policy_loss": "Policy loss, mean over the step's updates.",
+    "value_loss": "Value loss, mean over the step's updates.",
     "explained_variance": "Share of the returns' variance that the critic explains.",
     "grad_norm": "Norm of the gradient before clipping.",
     "response_tokens_mean": "Mean response length, tokens.",
@@ -79,7 +79,6 @@ class TrainerMetrics:
         self._retries = Counter(
             "plaudit_reward_client_retries", "Calls to the reward server made again.", ["code"], registry=self.registry
         )
-        self._rollout_tokens = Counter("plaudit_rollout_tokens", "Response tokens generated.", registry=self.registry)
         self._nonfinite = Counter(
             "plaudit_trainer_nonfinite_updates", "Updates skipped: gradient not finite.", registry=self.registry
         )
@@ -115,7 +114,6 @@ class TrainerMetrics:
         self._trajectories.labels("scored").inc(metrics["episodes"])
         self._trajectories.labels("missing_reward").inc(metrics["missing_rewards"])
         self._version.set(step + 1)
-        self._rollout_tokens.inc(metrics["tokens"])
         self._generation.observe(metrics["seconds_generate"])
         self._weight_sync.observe(metrics["seconds_sync"])
         self._nonfinite.inc(self._since("nonfinite", int(metrics["nonfinite_updates"])))

@@ -59,7 +59,8 @@ def _prompt(row: Row, index: int, tokenizer: PreTrainedTokenizerBase, template: 
         ids = tuple(prompt_ids(tokenizer, asked, template))
     except ConfigurationError as error:
         raise row.error("prompt", str(error)) from None
-    identifier = str(row.get("id", index))
+    given = row.get("id")
+    identifier = str(index if given is None else given)
     if isinstance(asked, str):
         return Prompt(identifier, ids, text=asked)
     return Prompt(identifier, ids, messages=asked)

@@ -24,7 +24,7 @@ import psutil
 import ray
 import torch
 import torch.distributed
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from plaudit.errors import PlauditError, RunFailed
@@ -179,15 +179,15 @@ def _gather(calls: list[Any], method: str, timeout_seconds: float) -> list[Any]:
 def _failures_explained(rank: int, method: str) -> Iterator[None]:
     try:
         yield
-    except RayActorError as error:
-        reason = " ".join(str(error).split())
-        raise RunFailed(
-            f"learner rank {rank} died during '{method}': resume from the last checkpoint ({reason})"
-        ) from None
     except RayTaskError as error:
         if isinstance(error.cause, PlauditError):
             raise error.cause from None
         raise RunFailed(f"learner rank {rank} failed in '{method}': {error.cause!r}") from error
+    except RayError as error:  # its process, its node, or their memory
+        reason = " ".join(str(error).split())
+        raise RunFailed(
+            f"learner rank {rank} died during '{method}': resume from the last checkpoint ({reason})"
+        ) from None
 
 
 def _store(address: str, port: int, world_size: int, timeout_seconds: float, *, is_master: bool) -> Any:

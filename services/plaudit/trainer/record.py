@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,9 +69,6 @@ def claim_folder(settings: TrainSettings) -> None:
     with writing("folder", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     check_folder("folder", path.parent)
-    if unknown := set(settings.trackers) - set(map(str, LOGGER_TYPE_TO_CLASS)):
-        known = ", ".join(map(str, LOGGER_TYPE_TO_CLASS))
-        raise ConfigurationError(f"no tracker '{unknown.pop()}': accelerate knows {known}")
     if not path.exists():
         return
     with writing("folder", path):
@@ -82,6 +80,14 @@ def claim_folder(settings: TrainSettings) -> None:
                 f"{settings.folder} holds a run with another '{name}': give this run a folder of its own (folder=...), "
                 "or remove that one"
             )
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """Raises ConfigurationError for a name that accelerate has no tracker for."""
+    known = list(map(str, LOGGER_TYPE_TO_CLASS))
+    for name in trackers:
+        if name not in known:
+            raise ConfigurationError(f"no tracker '{name}': accelerate knows {', '.join(known)}")
 
 
 def _step_of(line: str) -> int | None:

@@ -26,7 +26,7 @@ from plaudit.trainer.loop import Loop
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.prompts import PromptStream, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
-from plaudit.trainer.record import RunRecord, claim_folder
+from plaudit.trainer.record import RunRecord, check_trackers, claim_folder
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
 from plaudit.trainer.settings import TrainSettings
@@ -91,6 +91,7 @@ def wired(settings: TrainSettings) -> Iterator[Run]:
 
 def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     """Builds every role, in the order in which they can fail; `stack` closes them in reverse."""
+    check_trackers(settings.trackers)
     claim_folder(settings)
     metrics = TrainerMetrics()
     http = serve_in_thread(metrics.application(settings.steps), *split_address(settings.http_address))

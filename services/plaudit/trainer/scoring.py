@@ -63,7 +63,7 @@ class RemoteScorer:
             self.missing[result.reason] += 1
             return None
         self._check_model(result.model.name)
-        return ScoredTrajectory(trajectory, result.value, result.model.name)
+        return ScoredTrajectory(trajectory, result.value)
 
     def _check_model(self, name: str) -> None:
         """Two models' scores are on two scales: a run has rewards of one."""
