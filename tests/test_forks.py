@@ -19,4 +19,4 @@ with FakeRewardServer(lambda item: 1.0) as server, RewardClient(server.address) 
 
 def test_no_child_dies_before_its_program_begins():
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
-    assert (ended.stdout.strip(), ended.stderr) == (f"{{0: {FORKS}}}", "")
+    assert ended.stdout.strip() == f"{{0: {FORKS}}}", ended.stderr

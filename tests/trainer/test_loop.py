@@ -97,6 +97,7 @@ def test_the_next_step_samples_with_the_weights_that_this_one_learnt(policy: Pol
 def test_a_trajectory_without_a_score_is_dropped_and_counted(policy: PolicySettings) -> None:
     metrics = make_loop(policy, missing=3).step(0)
     assert (metrics["episodes"], metrics["missing_rewards"]) == (5, 3)
+    assert metrics["generated_tokens"] > metrics["tokens"]
 
 
 def test_without_any_score_the_run_stops(policy: PolicySettings) -> None:

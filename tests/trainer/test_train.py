@@ -149,7 +149,7 @@ def check_metrics(address: str) -> None:
     assert steps >= 1
     assert samples["plaudit_rollout_workers"] in (1, 2)  # the second may still be starting
     assert samples["plaudit_rollout_policy_version"] == samples["plaudit_trainer_step"]
-    assert samples["plaudit_trainer_tokens_total"] > 0
+    assert samples["plaudit_rollout_tokens_total"] == samples["plaudit_trainer_tokens_total"] > 0
     assert samples["plaudit_trainer_phase_duration_seconds_bucket"] >= 1
     assert samples["plaudit_ppo_kl_coef"] > 0
 

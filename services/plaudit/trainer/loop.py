@@ -88,6 +88,7 @@ class Loop:
             **update,
             "kl_coef": kl_coef,
             "missing_rewards": len(trajectories) - len(scored),
+            "generated_tokens": sum(len(one.response_ids) for one in trajectories),  # those without a reward too
             **{f"seconds_{phase}": spent for phase, spent in self._seconds.items()},
             "seconds_step": monotonic() - started,
         }

@@ -79,6 +79,7 @@ class TrainerMetrics:
         self._retries = Counter(
             "plaudit_reward_client_retries", "Calls to the reward server made again.", ["code"], registry=self.registry
         )
+        self._generated = Counter("plaudit_rollout_tokens", "Response tokens generated.", registry=self.registry)
         self._nonfinite = Counter(
             "plaudit_trainer_nonfinite_updates", "Updates skipped: gradient not finite.", registry=self.registry
         )
@@ -114,6 +115,7 @@ class TrainerMetrics:
         self._trajectories.labels("scored").inc(metrics["episodes"])
         self._trajectories.labels("missing_reward").inc(metrics["missing_rewards"])
         self._version.set(step + 1)
+        self._generated.inc(metrics["generated_tokens"])
         self._generation.observe(metrics["seconds_generate"])
         self._weight_sync.observe(metrics["seconds_sync"])
         self._nonfinite.inc(self._since("nonfinite", int(metrics["nonfinite_updates"])))
