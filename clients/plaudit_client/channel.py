@@ -24,6 +24,7 @@ OPTIONS: list[tuple[str, str | int]] = [
     # ping. A server with default settings hangs up on pings more often than every 5 minutes.
     ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops asking after two
 ]
 
 

@@ -1,7 +1,8 @@
 """A real server on the test's own loop, and raw calls to it."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +84,10 @@ async def failure(call: Any) -> Failure:
     except grpc.aio.AioRpcError as error:
         return take_apart(rpc_status.from_call(error))
     raise AssertionError("the call did not fail")
+
+
+async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
+    """Waits for it; raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
+from plaudit.reward import connections
 from plaudit.reward.catalog import Catalog
 from plaudit.reward.interceptor import SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
@@ -87,13 +88,7 @@ class RewardServer:
             await self._grpc.stop(grace=0.5)
 
     def _make_grpc_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(
-            interceptors=[self._calls],
-            options=[
-                ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server on it
-                ("grpc.max_receive_message_length", self.settings.limits.max_request_bytes),
-            ],
-        )
+        server = grpc.aio.server(interceptors=[self._calls], options=connections.options(self.settings))
         servicer = RewardServicer(self.catalog, self.settings.limits, self.metrics, self.settings.deterministic)
         add_RewardServiceServicer_to_server(servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -89,6 +89,8 @@ class ServerSettings:
     ready_file: str | None = None  # where to write {"address": ..., "http_address": ...} once ready
     drain_wait: Annotated[float, Field(ge=0)] = 0.0  # seconds between NOT_SERVING and refusing: the balancer's time
     drain_timeout: Seconds = 30.0  # seconds for what is queued to finish
+    max_connection_age: Seconds = 45.0  # then clients connect anew, looking names up: new replicas get load in a minute
+    keepalive: Seconds = 60.0  # a silent client is asked so often whether it is there; it may itself ask twice as often
     stall_timeout: Seconds = 120.0  # liveness fails when a device thread has not moved for so long
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
