@@ -6,12 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from plaudit.cli import main
@@ -22,46 +19,24 @@ from plaudit.settings import load, parse
 from plaudit_client import RewardClient, Score, ScoreItem, TextPair
 
 from . import tiny_models
+from .processes import process, write
 from .serving import DIGITS
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "serve"
 
 
-def write(folder: Path, **tree) -> Path:
-    path = folder / "settings.yaml"
-    ports = {"address": "127.0.0.1:0", "http_address": "127.0.0.1:0"}
-    path.write_text(yaml.safe_dump({**ports, "ready_file": str(folder / "ready.json"), **tree}))
-    return path
-
-
-@contextmanager
-def process(folder: Path, **tree) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server of its own, ready, and its address."""
-    command = [sys.executable, "-m", "plaudit.cli", "serve", str(write(folder, **tree))]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until = time.monotonic() + 60
-        while not (folder / "ready.json").exists() and server.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
-        assert (folder / "ready.json").exists(), server.communicate(timeout=5)
-        yield server, json.loads((folder / "ready.json").read_text())["address"]
-    finally:
-        server.kill()
-        server.wait()
-
-
 def test_it_says_one_line_answers_and_ends_with_0_on_sigterm(tmp_path: Path):
-    with process(tmp_path, models=[DIGITS]) as (server, address):
-        with RewardClient(address) as client:
+    with process(tmp_path, models=[DIGITS]) as server:
+        with RewardClient(server.address) as client:
             client.wait_until_ready(10)
             (result,) = client.score([ScoreItem(TextPair("How many?", "2 or 3"))])
             assert isinstance(result, Score)
             assert result.value == 0.4
-        server.send_signal(signal.SIGTERM)
-        out, err = server.communicate(timeout=10)
-    assert (server.returncode, err) == (0, "")
+        server.process.send_signal(signal.SIGTERM)
+        out, err = server.process.communicate(timeout=10)
+    assert (server.process.returncode, err) == (0, "")
     assert out.count("\n") == 1
-    assert address in out
+    assert server.address in out
 
 
 def test_sigterm_finishes_what_is_in_flight_and_a_second_signal_does_not_wait(tmp_path: Path):
@@ -73,22 +48,21 @@ def test_sigterm_finishes_what_is_in_flight_and_a_second_signal_does_not_wait(tm
         "    return 1.0\n"
     )
     slow = {"name": "slow", "callable": {"function": f"{tmp_path}/slow.py:score"}}
-    with process(tmp_path, models=[slow]) as (server, address):
-        answer = ask(address, "1.0")
+    with process(tmp_path, models=[slow]) as server:
+        answer = ask(server.address, "1.0")
         wait_for(tmp_path / "began")
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=10) == 0
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=10) == 0
         assert "1.0" in answer.communicate(timeout=10)[0]
     (tmp_path / "began").unlink()
-    (tmp_path / "ready.json").unlink()
-    with process(tmp_path, models=[slow]) as (server, address):
-        answer = ask(address, "60")
+    with process(tmp_path, models=[slow]) as server:
+        answer = ask(server.address, "60")
         wait_for(tmp_path / "began")
-        server.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGINT)
         time.sleep(0.3)
-        assert server.poll() is None
-        server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=5) == 130
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=5) == 130
         answer.kill()
         answer.wait()
 
@@ -111,9 +85,9 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_port_in_use_ends_with_2_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with process(tmp_path, models=[DIGITS]) as (_, address):
-        assert main(["serve", str(write(tmp_path, models=[DIGITS], address=address))]) == 2
-    assert_one_line(capsys, address)
+    with process(tmp_path, models=[DIGITS]) as server:
+        assert main(["serve", str(write(tmp_path, models=[DIGITS], address=server.address))]) == 2
+    assert_one_line(capsys, server.address)
 
 
 @pytest.mark.parametrize(
