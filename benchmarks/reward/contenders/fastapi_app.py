@@ -7,7 +7,8 @@ thread of the pool, one at a time. uvicorn with uvloop and httptools, no access 
 there is one text.
 """
 
-# mypy: disable-error-code="import-not-found"  # fastapi is installed for benchmarks alone
+# fastapi is installed for benchmarks alone
+# mypy: disable-error-code="import-not-found"
 
 import asyncio
 import sys
