@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -11,6 +10,7 @@ ACK = END_STREAM = 0x1
 END_HEADERS = 0x4
 INITIAL_WINDOW_SIZE = 0x4
 ENHANCE_YOUR_CALM = 0xB
+LARGEST_FRAME = 16384
 
 
 class Frame(NamedTuple):
@@ -35,13 +35,15 @@ class Connection:
     def ping(self) -> None:
         self.send(PING, b"any data")
 
-    def call(self, path: str, message: bytes, stream: int = 1) -> None:
-        """A unary gRPC call."""
-        fields = ((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "test"))
-        self.send(
-            HEADERS, _literals((*fields, ("content-type", "application/grpc"), ("te", "trailers"))), END_HEADERS, stream
-        )
-        self.send(DATA, b"\0" + struct.pack(">I", len(message)) + message, END_STREAM, stream)
+    def call(self, path: str, message: bytes, stream: int = 1, encoding: str = "identity") -> None:
+        """A unary gRPC call; `message` as `encoding` makes it, whatever its size."""
+        fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "test", "te": "trailers"}
+        fields |= {"content-type": "application/grpc", "grpc-encoding": encoding}
+        self.send(HEADERS, _literals(fields), END_HEADERS, stream)
+        body = struct.pack(">?I", encoding != "identity", len(message)) + message
+        for start in range(0, len(body), LARGEST_FRAME):
+            self.send(DATA, body[start : start + LARGEST_FRAME], stream=stream)
+        self.send(DATA, flags=END_STREAM, stream=stream)
 
     async def read(self) -> Frame | None:
         """The next frame; None when the server has closed."""
@@ -63,18 +65,21 @@ class Connection:
         self._writer.close()
 
 
-async def connect(address: str, window: int | None = None) -> Connection:
-    """Says hello, so that the server counts it as a client; `window`: bytes of each answer that it will take."""
+async def connect(address: str, window: int | None = None, hello: bool = True) -> Connection:
+    """`hello`: so that the server counts it as a client; `window`: bytes of each answer that it will take."""
     host, _, port = address.rpartition(":")
-    connection = Connection(*await asyncio.open_connection(host, int(port)))
-    connection._writer.write(PREFACE)
-    connection.send(SETTINGS, b"" if window is None else struct.pack(">HI", INITIAL_WINDOW_SIZE, window))
-    connection.send(SETTINGS, flags=ACK)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    connection = Connection(reader, writer)
+    if hello:
+        writer.write(PREFACE)
+        connection.send(SETTINGS, b"" if window is None else struct.pack(">HI", INITIAL_WINDOW_SIZE, window))
+        connection.send(SETTINGS, flags=ACK)
     return connection
 
 
-def _literals(fields: Sequence[tuple[str, str]]) -> bytes:
+def _literals(fields: dict[str, str]) -> bytes:
     """HPACK without its compression; names and values are shorter than 127 bytes."""
     return b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in fields.items()
     )

@@ -47,17 +47,18 @@ def write(folder: Path, **tree) -> Path:
 
 @contextmanager
 def process(folder: Path, **tree) -> Iterator[Served]:
-    """A server of its own, ready; its files lie in `folder`, which is made."""
+    """A server of its own, ready; its files, such as `stderr.txt`, lie in `folder`, which is made."""
     folder.mkdir(exist_ok=True)
-    ready = folder / "ready.json"
+    ready, log = folder / "ready.json", folder / "stderr.txt"
     ready.unlink(missing_ok=True)
     command = [sys.executable, "-m", "plaudit.cli", "serve", str(write(folder, **tree))]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with log.open("w") as stderr:  # a file: a pipe that nobody reads would stop a server with much to say
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         until = time.monotonic() + 60
         while not ready.exists() and server.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
-        assert ready.exists(), server.communicate(timeout=5)
+        assert ready.exists(), log.read_text()
         yield Served(server, **json.loads(ready.read_text()))
     finally:
         server.kill()

@@ -12,6 +12,8 @@ LONGEST_CALL = 600.0
 """Seconds that a call may still take on a connection which has reached its age; then it is cut."""
 NO_ANSWER_MS = 20_000
 """After an unanswered ping the connection is closed (the default of A8)."""
+MOST_CALLS = 256
+"""Of one connection at a time, so that a client who never reads its answers fills no memory; others wait their turn."""
 
 
 def options(settings: ServerSettings) -> list[tuple[str, int]]:
@@ -19,6 +21,7 @@ def options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server on it
         ("grpc.max_receive_message_length", settings.limits.max_request_bytes),
+        ("grpc.max_concurrent_streams", MOST_CALLS),
         ("grpc.max_connection_age_ms", _ms(settings.max_connection_age)),
         ("grpc.max_connection_age_grace_ms", _ms(max(LONGEST_CALL, settings.drain_timeout))),
         # A client that vanished without a word is noticed, and the work it asked for is dropped.
