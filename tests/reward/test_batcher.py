@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.reward.batcher import Batcher, OutOfMemory, choose
+from plaudit.reward.batcher import Batcher, Budget, OutOfMemory, choose
 from plaudit.reward.errors import DeadlineExpired, DeviceFailed
 from plaudit.reward.items import Deadline
 
@@ -41,16 +41,15 @@ async def device() -> AsyncIterator[Device]:
     device.free.set()
 
 
-def batcher(device: Device, **options) -> Batcher[str]:
-    return Batcher("test", device, **{"max_cost": 100, **options}, loop=asyncio.get_running_loop())
+def batcher(device: Device, max_cost: float = 100) -> Batcher[str, float]:
+    return Batcher("test", device, Budget(max_cost), loop=asyncio.get_running_loop())
 
 
-async def submit(on: Batcher[str], *payloads: str, deadline: Deadline = FOREVER):
-    ran = await on.submit(payloads, [max(1, len(payload)) for payload in payloads], deadline)
-    return [one.value for one in ran]
+async def submit(on: Batcher[str, float], *payloads: str, deadline: Deadline = FOREVER):
+    return (await on.submit(payloads, [max(1, len(payload)) for payload in payloads], deadline)).values
 
 
-async def hold(device: Device, on: Batcher[str]) -> "asyncio.Task[list[float]]":
+async def hold(device: Device, on: Batcher[str, float]) -> "asyncio.Task[list[float]]":
     """Keeps the device busy with one item until `device.free` is set."""
     device.free.clear()
     task = asyncio.create_task(submit(on, "held"))
@@ -158,20 +157,30 @@ async def test_a_thread_that_stands_still_does_not_beat(device: Device):
 WORK = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 40)), min_size=1, max_size=30)
 
 
-@given(WORK, st.integers(1, 120), st.integers(1, 8) | st.none())
-def test_a_batch_keeps_its_budget_and_never_passes_over_the_oldest(work, budget, most):
+@given(WORK, st.integers(1, 120), st.integers(0, 60), st.integers(1, 8) | st.just(float("inf")))
+def test_a_batch_keeps_its_budget_and_never_passes_over_the_oldest(work, cost, waste, items):
     waiting = [((payload, cost), float(cost)) for payload, cost in work]
-    chosen = choose(waiting, budget, most)
+    chosen = choose(waiting, Budget(cost, waste, items))
     assert chosen[0] == 0
     assert len(set(chosen)) == len(chosen)
     distinct = {waiting[index][0] for index in chosen}
     if len(distinct) > 1:
-        assert max(cost for _, cost in distinct) * len(distinct) <= budget
-        assert most is None or len(distinct) <= most
-    if sum(cost for _, cost in work) * len(work) <= budget and most is None:
+        padded = max(cost for _, cost in distinct) * len(distinct)
+        assert padded <= cost
+        assert padded - sum(cost for _, cost in distinct) <= waste
+        assert len(distinct) <= items
+    left = [waiting[index][0] for index in set(range(len(waiting))) - set(chosen)]
+    assert not distinct & set(left)  # duplicates ride along
+    if max(cost for _, cost in work) * len(work) <= min(cost, waste) and items == float("inf"):
         assert len(chosen) == len(waiting)
 
 
 def test_neighbours_in_length_go_together():
     waiting = [("a", 10.0), ("b", 90.0), ("c", 11.0), ("d", 9.0), ("e", 100.0)]
-    assert sorted(choose(waiting, 40, None)) == [0, 2, 3]
+    assert sorted(choose(waiting, Budget(40))) == [0, 2, 3]
+
+
+def test_no_more_is_padded_than_a_batch_of_its_own_would_cost():
+    waiting = [("a", 10.0), ("b", 12.0), ("c", 30.0), ("d", 10.0)]
+    assert sorted(choose(waiting, Budget(1000, waste=4))) == [0, 1, 3]
+    assert sorted(choose(waiting, Budget(1000, waste=3))) == [0, 3]

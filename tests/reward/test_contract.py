@@ -118,6 +118,7 @@ def make(kind: type[errors.RequestError]) -> errors.RequestError:
         errors.InvalidRequest: ("items", "is wrong"),
         errors.InputTooLong: (9, 3),
         errors.ModelNotFound: ("models/x", ["models/y"]),
+        errors.WrongMethod: ("m", "Score"),
         errors.QueueFull: (0.5,),
         errors.DeadlineUnreachable: (0.5,),
     }

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from plaudit.errors import ConfigurationError
@@ -23,6 +24,23 @@ def test_an_untrained_head_is_refused(tmp_path: Path):
 def test_two_labels_are_refused(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="2 labels"):
         load_model(tiny_models.decoder(tmp_path, num_labels=2))
+
+
+def test_a_token_classifier_of_three_labels_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"3 labels.*1 or 2"):
+        load_model(tiny_models.token_classifier(tmp_path, num_labels=3))
+
+
+def test_an_untrained_head_of_a_token_classifier_is_refused(tmp_path: Path):
+    tiny_models.decoder(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["BertForTokenClassification"]}))
+    config |= {"architectures": ["LlamaForTokenClassification"], "num_labels": 2}
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file({name: t for name, t in tensors.items() if name != "score.weight"}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match=r"score\.\w+.*random"):
+        load_model(tmp_path)
 
 
 def test_a_missing_pad_token_is_refused(tmp_path: Path):

@@ -1,6 +1,9 @@
 """The server's scores are those of a plain single-item forward of transformers, whatever is asked beside them."""
 
+import asyncio
+import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,18 +26,25 @@ PAIRS = st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["stop", "length"])), m
 FINISH = {"stop": pb.FINISH_REASON_STOP, "length": pb.FINISH_REASON_LENGTH}
 
 
-def reference(folder: Path, kind: str, prompt: str, response: str, finish: str) -> float:
-    """Written out by hand with transformers alone."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
+@functools.cache
+def loaded(folder: Path):
+    return AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder)
+
+
+def reference(folder: Path, kind: str, prompt: str, response: str, finish: str) -> float | None:
+    """Written out by hand with transformers alone; None where there is nothing to read."""
+    tokenizer, model = loaded(folder)
     first = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     last = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     if kind == "chat":
         body = f"<s><|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{response}"
         ids = tokenizer(body + ("<|im_end|>\n" if finish == "stop" else ""), add_special_tokens=False)["input_ids"]
     else:
-        ids = [first, *tokenizer(prompt + response, add_special_tokens=False)["input_ids"]]
-        ids += [last] if finish == "stop" else []
+        ids = [first] if kind != "no bos" else []
+        ids += tokenizer(prompt + response, add_special_tokens=False)["input_ids"]
+        ids += [last] if finish == "stop" and kind != "no eos" else []
+    if not ids:
+        return None
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0, 0].item()
 
@@ -47,20 +57,38 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, s
         "decoder": (tiny_models.decoder(root / "decoder", plain), "plain"),
         "decoder-chat": (tiny_models.decoder(root / "chat", chat), "chat"),
         "decoder-pad-is-eos": (tiny_models.decoder(root / "pad", plain, pad="</s>"), "plain"),
+        "decoder-pads-left": (tiny_models.decoder(root / "left", plain, side="left"), "plain"),
+        "decoder-without-bos": (tiny_models.decoder(root / "bos", replace(plain, bos=False)), "no bos"),
+        "decoder-without-eos": (tiny_models.decoder(root / "eos", replace(plain, eos=False)), "no eos"),
+        "absolute-decoder": (tiny_models.absolute_decoder(root / "absolute", plain), "plain"),
         "encoder": (tiny_models.encoder(root / "encoder", plain), "plain"),
+        "rotary-encoder": (tiny_models.rotary_encoder(root / "rotary", plain), "plain"),
     }
 
 
-@pytest.mark.parametrize("which", ["decoder", "decoder-chat", "decoder-pad-is-eos", "encoder"])
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pairs=PAIRS)
-async def test_a_batch_scores_like_single_items(folders, which: str, pairs):
+MODELS = [
+    *("decoder", "decoder-chat", "decoder-pad-is-eos", "decoder-pads-left", "decoder-without-bos"),
+    *("decoder-without-eos", "absolute-decoder", "encoder", "rotary-encoder"),
+]
+
+
+@pytest.mark.parametrize("which", MODELS)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=PAIRS, data=st.data())
+async def test_scores_are_those_of_single_items_however_they_are_asked(folders, which: str, pairs, data):
     folder, kind = folders[which]
-    async with serving({"name": "m", "model": str(folder)}, threads=1) as running:
-        assert next(iter(running.server.catalog.all())).card.max_tokens == 512
-        reply = await running.score(*(text(p, r, finish_reason=FINISH[f]) for p, r, f in pairs))
+    items = [text(p, r, finish_reason=FINISH[f]) for p, r, f in pairs]
+    order = data.draw(st.permutations(range(len(items))))
+    cut = data.draw(st.integers(1, len(items)))
+    budget = data.draw(st.sampled_from([1, 64, 8192]))
+    async with serving({"name": "m", "model": str(folder)}, threads=1, limits={"max_batch_tokens": budget}) as running:
+        calls = [running.score(*(items[at] for at in part)) for part in (order[:cut], order[cut:]) if part]
+        replies = await asyncio.gather(*calls)
+    results = [result.score.score if result.HasField("score") else None for r in replies for result in r.results]
+    found = dict(zip(order, results, strict=True))
     expected = [reference(folder, kind, *pair) for pair in pairs]
-    assert scores(reply) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    for at, score in enumerate(expected):
+        assert found[at] == (None if score is None else pytest.approx(score, rel=1e-5, abs=1e-5))
 
 
 async def test_deterministic_scores_are_the_same_bits_whatever_is_asked_beside_them(folders):
@@ -95,7 +123,10 @@ def test_rows_are_padded_only_where_that_changes_nothing(tmp_path: Path, make, p
     assert backend.pads is pads
     rows = [tuple(range(10, 10 + length)) for length in (3, 9, 9, 1, 30)]
     rows[2] = rows[2][::-1]
-    assert backend.forward(rows) == pytest.approx([backend.alone(row) for row in rows], rel=1e-5, abs=1e-5)
+    if pads:
+        padded = [score for (score,) in backend.forward(rows)]
+        assert padded == pytest.approx([backend.alone(row)[0] for row in rows], rel=1e-5, abs=1e-5)
+    assert (backend.padding_worth > 0) is pads
 
 
 async def test_an_item_that_makes_nan_fails_alone(tmp_path: Path):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from plaudit.reward.errors import DeadlineExpired, DeviceFailed, InvalidItem, QueueFull, RequestError
-from plaudit.reward.items import Card, Deadline, Item, Scored, Text
+from plaudit.reward.items import Card, Deadline, Item, Outcome, Scored, Text, finite
 from plaudit.reward.metrics import Metrics
-from plaudit.reward.queued import QueuedModel, Ready
+from plaudit.reward.queued import QueuedModel, Ready, Work
 from plaudit.reward.settings import LimitSettings
 
 CARD = Card(name="m", version="1", weights_sha256="", dtype="float64")
@@ -32,7 +32,11 @@ class Gate:
 
 async def prepare(items: Sequence[Item]) -> list[Ready[str] | RequestError]:
     texts = [item.input.response for item in items if isinstance(item.input, Text)]
-    return [Ready(text, len(text), len(text)) if text else InvalidItem("input", "empty") for text in texts]
+    return [Ready(text, len(text)) if text else InvalidItem("input", "empty") for text in texts]
+
+
+def conclude(ready: Ready[str], value: float, cached: bool) -> Outcome:
+    return finite(Scored(value, value, cached=cached))
 
 
 def items(*responses: str) -> list[Item]:
@@ -49,29 +53,29 @@ async def gate():
 @pytest.fixture
 async def model(gate: Gate):
     limits = LimitSettings(max_queue_tokens=100, max_queue_items=8)
-    model = QueuedModel(CARD, prepare, gate, limits=limits, metrics=Metrics())
+    model = QueuedModel(CARD, Work(prepare, gate, conclude), limits, Metrics())
     yield model
     gate.open.set()
     model.close()
 
 
-async def hold(model: QueuedModel[str], gate: Gate) -> asyncio.Future:
+async def hold(model: QueuedModel[str, float], gate: Gate) -> asyncio.Future:
     call = asyncio.ensure_future(model.score(items("held"), FOREVER))
     await asyncio.to_thread(gate.entered.wait, 5)
     return call
 
 
-async def test_outcomes_stand_where_their_items_stood(model: QueuedModel[str], gate: Gate):
+async def test_outcomes_stand_where_their_items_stood(model: QueuedModel[str, float], gate: Gate):
     gate.open.set()
     answer = await model.score(items("aa", "", "nan", "bbb"), FOREVER)
-    assert answer.outcomes[0] == Scored(2, 2, 2)
+    assert answer.outcomes[0] == Scored(2, 2)
     assert isinstance(answer.outcomes[1], InvalidItem)
     assert type(answer.outcomes[2]).__name__ == "NonfiniteScore"
-    assert answer.outcomes[3] == Scored(3, 3, 3)
+    assert answer.outcomes[3] == Scored(3, 3)
     assert answer.durations.forward > 0
 
 
-async def test_overload_is_refused_and_the_place_comes_back(model: QueuedModel[str], gate: Gate):
+async def test_overload_is_refused_and_the_place_comes_back(model: QueuedModel[str, float], gate: Gate):
     held = await hold(model, gate)
     waiting = asyncio.ensure_future(model.score(items(*"abcdefg"), FOREVER))
     await asyncio.sleep(0.05)
@@ -80,10 +84,10 @@ async def test_overload_is_refused_and_the_place_comes_back(model: QueuedModel[s
     gate.open.set()
     await asyncio.gather(held, waiting)
     assert (model.admission.items, model.admission.cost) == (0, 0)
-    assert (await model.score(items("x"), FOREVER)).outcomes == [Scored(1, 1, 1)]
+    assert (await model.score(items("x"), FOREVER)).outcomes == [Scored(1, 1)]
 
 
-async def test_a_cancelled_call_frees_its_place_and_is_not_run(model: QueuedModel[str], gate: Gate):
+async def test_a_cancelled_call_frees_its_place_and_is_not_run(model: QueuedModel[str, float], gate: Gate):
     held = await hold(model, gate)
     gone = asyncio.ensure_future(model.score(items("gone"), FOREVER))
     await asyncio.sleep(0.05)
@@ -97,7 +101,7 @@ async def test_a_cancelled_call_frees_its_place_and_is_not_run(model: QueuedMode
     assert gate.ran == ["held", "next"]
 
 
-async def test_a_call_past_its_deadline_fails_whole_and_is_not_run(model: QueuedModel[str], gate: Gate):
+async def test_a_call_past_its_deadline_fails_whole_and_is_not_run(model: QueuedModel[str, float], gate: Gate):
     held = await hold(model, gate)
     late = asyncio.ensure_future(model.score(items("late"), Deadline.within(0.05)))
     await asyncio.sleep(0.1)
@@ -108,7 +112,7 @@ async def test_a_call_past_its_deadline_fails_whole_and_is_not_run(model: Queued
     assert gate.ran == ["held"]
 
 
-async def test_admission_learns_how_many_tokens_a_byte_is(model: QueuedModel[str], gate: Gate):
+async def test_admission_learns_how_many_tokens_a_byte_is(model: QueuedModel[str, float], gate: Gate):
     gate.open.set()
     for _ in range(60):
         await model.score(items("abcdefgh"), FOREVER)
@@ -119,6 +123,6 @@ async def test_a_device_that_fails_is_the_items_status(gate: Gate):
     def broken(payloads: list[str]) -> list[float]:
         raise RuntimeError
 
-    model = QueuedModel(CARD, prepare, broken, limits=LimitSettings(), metrics=Metrics())
+    model = QueuedModel(CARD, Work(prepare, broken, conclude), LimitSettings(), Metrics())
     assert isinstance((await model.score(items("a"), FOREVER)).outcomes[0], DeviceFailed)
     model.close()

@@ -9,6 +9,7 @@ from plaudit.reward.rendering import (
     Turn,
     check,
     render,
+    render_spans,
     render_tokens,
     rendering_digest,
     tokenizer_digest,
@@ -97,7 +98,7 @@ def test_cutting_takes_the_prompt_s_head_only(prompt: str, response: str, kind: 
     whole = render(LLAMA, Rendering(kind=kind, max_tokens=10_000), prompt, response, finish_reason=finish).input_ids
     rendering = Rendering(kind=kind, max_tokens=limit, truncation="left_prompt")
     try:
-        kept, cut = render(LLAMA, rendering, prompt, response, finish_reason=finish)
+        kept, cut, _ = render(LLAMA, rendering, prompt, response, finish_reason=finish)
     except InputTooLong:
         assert len(whole) > limit
         return
@@ -111,7 +112,7 @@ def test_cutting_takes_the_prompt_s_head_only(prompt: str, response: str, kind: 
 def test_token_ids_are_read_as_they_are_and_cut_like_text():
     assert render_tokens(LLAMA, PLAIN, [1, 7, 8], [9, 2]).input_ids == [1, 7, 8, 9, 2]
     rendering = Rendering(max_tokens=3, truncation="left_prompt")
-    assert render_tokens(LLAMA, rendering, [1, 7, 8], [9, 2]) == ([1, 9, 2], 2)
+    assert render_tokens(LLAMA, rendering, [1, 7, 8], [9, 2]) == ([1, 9, 2], 2, ((1, None, None), (2, None, None)))
     with pytest.raises(InputTooLong):
         render_tokens(LLAMA, rendering, [1, 7], [8, 9, 2])
 
@@ -138,3 +139,41 @@ def test_digests_survive_a_save_and_see_what_matters(tmp_path):
     loaded.chat_template += " "
     assert rendering_digest(loaded, CHAT) != before
     assert tokenizer_digest(BERT) != tokenizer_digest(LLAMA)
+
+
+@given(TEXTS, TEXTS, st.sampled_from(["plain", "chat"]), st.integers(1, 60), st.sampled_from(["stop", "length"]))
+def test_spans_are_the_response_token_by_token(prompt: str, response: str, kind: str, limit: int, finish: str):
+    rendering = Rendering(kind=kind, max_tokens=limit, truncation="left_prompt")
+    try:
+        plain = render(LLAMA, rendering, prompt, response, finish_reason=finish)
+    except InputTooLong:
+        with pytest.raises(InputTooLong):
+            render_spans(LLAMA, rendering, prompt, response, finish_reason=finish)
+        return
+    found = render_spans(LLAMA, rendering, prompt, response, finish_reason=finish)
+    assert found[:2] == plain[:2]
+    said = response.encode()
+    covered = {byte for span in found.response for byte in range(span.begin, span.end)}
+    assert covered == set(range(len(said)))  # a character that is several tokens is covered by each of them
+    assert [span.position for span in found.response] == sorted({span.position for span in found.response})
+    assert {LLAMA.eos_token_id, LLAMA.bos_token_id}.isdisjoint(plain.input_ids[s.position] for s in found.response)
+
+
+def test_spans_count_bytes_and_keep_what_ends_a_step():
+    said = "No café. 日本 cost"
+    found = render_spans(BERT, PLAIN, "Is it?", said)
+    (at, begin, end) = found.response[-1]
+    assert (BERT.convert_ids_to_tokens(found.input_ids[at]), said.encode()[begin:end]) == ("cost", b"cost")
+    assert begin == len("No café. 日本 ".encode())
+    step = render_spans(LLAMA, PLAIN, "Is it?", "No.\n\n")
+    assert step.response[-1].end == 5
+
+
+def test_a_template_that_rewrites_the_response_is_an_error_and_one_that_strips_it_is_none():
+    stripped, shouted = decoder_tokenizer(), decoder_tokenizer()
+    stripped.chat_template = stripped.chat_template.replace("message.content", "message.content | trim")
+    shouted.chat_template = shouted.chat_template.replace("message.content", "message.content | upper")
+    (first, *_, last) = render_spans(stripped, CHAT, "Hi", "  no \n").response
+    assert (first.begin, last.end) == (2, 4)
+    with pytest.raises(TemplateFailed):
+        render_spans(shouted, CHAT, "Hi", "no")

@@ -7,8 +7,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
     LlamaConfig,
     LlamaForSequenceClassification,
+    LlamaForTokenClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
@@ -55,29 +60,61 @@ def encoder_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def decoder(folder: Path, rendering: Rendering | None = None, pad: str = "<pad>", **config: int) -> Path:
+def decoder(
+    folder: Path,
+    rendering: Rendering | None = None,
+    pad: str = "<pad>",
+    side: str = "right",
+    seed: int = 0,
+    **config: int,
+) -> Path:
     """A llama-like reward model in `folder`; with a rendering, its `plaudit_reward.json` too."""
     tokenizer = decoder_tokenizer(pad)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    settings = {
-        "vocab_size": len(tokenizer),
-        "num_labels": 1,
-        "pad_token_id": tokenizer.pad_token_id,
-        **shape,
-        **config,
-    }
-    model = LlamaForSequenceClassification(LlamaConfig(**settings))
+    tokenizer.padding_side = side
+    torch.manual_seed(seed)
+    model = LlamaForSequenceClassification(LlamaConfig(**_shape(tokenizer) | config))
     return _save(folder, model, tokenizer, rendering)
+
+
+def token_classifier(folder: Path, num_labels: int = 1) -> Path:
+    """A llama-like model that scores each token, in `folder`."""
+    tokenizer = decoder_tokenizer()
+    torch.manual_seed(0)
+    model = LlamaForTokenClassification(LlamaConfig(**_shape(tokenizer) | {"num_labels": num_labels}))
+    return _save(folder, model, tokenizer, None)
+
+
+def absolute_decoder(folder: Path, rendering: Rendering | None = None) -> Path:
+    """A GPT-2-like reward model, whose positions are learnt one by one."""
+    tokenizer = decoder_tokenizer()
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=512, num_labels=1,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return _save(folder, GPT2ForSequenceClassification(config), tokenizer, rendering)
+
+
+def rotary_encoder(folder: Path, rendering: Rendering | None = None) -> Path:
+    """A ModernBERT-like reward model: it reads both ways, with rotary positions and local attention."""
+    tokenizer = encoder_tokenizer()
+    torch.manual_seed(0)
+    special = {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
+    special |= {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+    config = ModernBertConfig(**_shape(tokenizer), **special, local_attention=8, global_attn_every_n_layers=2)
+    return _save(folder, ModernBertForSequenceClassification(config), tokenizer, rendering)
 
 
 def encoder(folder: Path, rendering: Rendering | None = None) -> Path:
     """A BERT-like reward model in `folder`."""
     tokenizer = encoder_tokenizer()
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = BertConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, **shape)
-    return _save(folder, BertForSequenceClassification(config), tokenizer, rendering)
+    return _save(folder, BertForSequenceClassification(BertConfig(**_shape(tokenizer))), tokenizer, rendering)
+
+
+def _shape(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return {"vocab_size": len(tokenizer), "num_labels": 1, "pad_token_id": tokenizer.pad_token_id, **sizes}
 
 
 def _save(folder: Path, model, tokenizer, rendering: Rendering | None) -> Path:

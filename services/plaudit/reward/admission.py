@@ -18,7 +18,7 @@ class Place:
 class Admission:
     """Counts what is admitted and not yet answered. Lives on the event loop, so it needs no lock."""
 
-    def __init__(self, max_items: int, max_cost: float) -> None:
+    def __init__(self, max_items: float, max_cost: float) -> None:
         self.items = 0
         self.cost = 0.0
         self._max_items, self._max_cost = max_items, max_cost

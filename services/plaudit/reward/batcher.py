@@ -1,11 +1,11 @@
 """From many callers to one device: the one file of the server with two threads at work.
 
     event loop                                device thread
-    submit() ── puts work in, wakes it ──►    takes a batch:  the oldest work and what is nearest to it in cost,
-        │                                                     as much as the budget holds; no wait when idle
-    awaits its futures                        drops what is cancelled or past its deadline
+    submit() ── puts work in, wakes it ──►    takes a batch:  the oldest work and what is nearest to it in cost;
+        │                                                     no wait when idle
+    awaits its call's future                  drops what is withdrawn or past its deadline
         ▲                                     runs each distinct payload once
-        └──── call_soon_threadsafe ◄──────    hands every outcome back, takes the next batch
+        └──── call_soon_threadsafe ◄──────    hands the calls that are complete back, takes the next batch
 
 While the device is busy work piles up, so batches grow with the load by themselves. A batch that fails is halved until
 the item that poisons it stands alone; out of memory also halves the budget.
@@ -15,8 +15,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from plaudit.reward.errors import DeadlineExpired, DeviceFailed, RequestError
@@ -25,8 +26,11 @@ from plaudit.reward.items import Deadline
 log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=Hashable)
+V = TypeVar("V")
 WINDOW = 512
 """How many of the oldest entries are sorted by cost for one batch."""
+REPLY_S = 0.002
+"""A deadline nearer than this has passed: no answer would arrive in time, and the forward itself has yet to begin."""
 
 
 class OutOfMemory(Exception):
@@ -39,59 +43,86 @@ class Observer(Protocol):
     def __call__(self, items: int, cost: float, padded_cost: float, seconds: float) -> None: ...
 
 
-class Ran(NamedTuple):
-    """What became of one piece of work, and where its time went, in seconds."""
+class Budget(NamedTuple):
+    """What one batch may be."""
 
-    value: float | RequestError
-    queued: float = 0.0
-    forward: float = 0.0
+    cost: float
+    """Longest cost times distinct payloads."""
+    waste: float = float("inf")
+    """How much of that may be padding: as much as a batch of its own would cost (see `backends.model`)."""
+    items: float = float("inf")
+    """Distinct payloads."""
 
 
-@dataclass(eq=False)
-class _Entry(Generic[P]):
+class Ran(NamedTuple, Generic[V]):
+    """What became of a call's payloads, in order, and the longest that one waited and ran, in seconds."""
+
+    values: "list[V | RequestError]"
+    queued: float
+    forward: float
+
+
+class _Call(Generic[V]):
+    """One `submit`. The device thread fills it in; the loop reads it when nothing is pending any more."""
+
+    __slots__ = ("deadline", "forward", "future", "pending", "queued", "since", "values", "withdrawn")
+
+    def __init__(self, size: int, deadline: Deadline, future: "asyncio.Future[None]") -> None:
+        self.values: list[V | RequestError] = [DeviceFailed("never ran")] * size
+        self.pending = size
+        self.deadline = float("inf") if deadline.at is None else deadline.at - REPLY_S
+        self.future = future
+        self.withdrawn = False
+        self.since = time.monotonic()
+        self.queued = self.forward = 0.0
+
+
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[P, V]):
     payload: P
     cost: float
-    deadline: Deadline
-    future: asyncio.Future[Ran]
-    since: float = field(default_factory=time.monotonic)
+    call: _Call[V]
+    position: int  # in the call
 
 
-class Batcher(Generic[P]):
-    """Runs `run(payloads) -> values` on one thread, in batches of at most `max_cost` (longest cost times items)."""
+class Batcher(Generic[P, V]):
+    """Runs `run(payloads) -> values` on one thread, batch by batch."""
 
     def __init__(
         self,
         name: str,
-        run: Callable[[list[P]], list[float]],
+        run: Callable[[list[P]], list[V]],
+        budget: Budget,
         *,
-        max_cost: float,
-        max_items: int | None = None,
         observe: Observer | None = None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._run, self._max_cost, self._max_items = run, max_cost, max_items
-        self._observe, self._loop = observe, loop
-        self._waiting: list[_Entry[P]] = []
+        self._run, self._budget, self._observe, self._loop = run, budget, observe, loop
+        self._waiting: deque[_Entry[P, V]] = deque()
         self._changed = threading.Condition()
         self._open = True
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
         self._thread.start()
 
-    async def submit(self, payloads: Sequence[P], costs: Sequence[float], deadline: Deadline) -> list[Ran]:
-        """One result per payload, in order. Cancelling takes what has not begun out of the queue."""
+    async def submit(self, payloads: Sequence[P], costs: Sequence[float], deadline: Deadline) -> Ran[V]:
+        """One value per payload, in order. Cancelling it takes what has not begun out of the queue."""
+        call: _Call[V] = _Call(len(payloads), deadline, self._loop.create_future())
+        if not payloads:
+            return Ran([], 0.0, 0.0)
         entries = [
-            _Entry(payload, cost, deadline, self._loop.create_future())
-            for payload, cost in zip(payloads, costs, strict=True)
+            _Entry(payload, cost, call, position)
+            for position, (payload, cost) in enumerate(zip(payloads, costs, strict=True))
         ]
         with self._changed:
             self._waiting.extend(entries)
             self._changed.notify()
         try:
-            return [await entry.future for entry in entries]
+            await call.future
         except asyncio.CancelledError:
-            self._withdraw(entries)
+            call.withdrawn = True
             raise
+        return Ran(call.values, call.queued, call.forward)
 
     def beating(self, patience: float) -> bool:
         """False when the thread has been in one place for `patience` seconds, or is gone."""
@@ -103,12 +134,6 @@ class Batcher(Generic[P]):
             self._open = False
             self._changed.notify()
         self._thread.join(timeout=5)
-
-    def _withdraw(self, entries: list[_Entry[P]]) -> None:
-        for entry in entries:
-            entry.future.cancel()
-        with self._changed:
-            self._remove(entries)
 
     # ---- on the device thread ----
 
@@ -122,72 +147,92 @@ class Batcher(Generic[P]):
             if batch:
                 self._serve(batch)
 
-    def _take(self) -> list[_Entry[P]]:
-        """The next batch, out of the queue; expired work is answered on the way. Holds the lock."""
-        expired = [entry for entry in self._waiting if entry.deadline.passed()]
-        if expired:
-            self._remove(expired)
-            self._deliver([(entry, Ran(DeadlineExpired(), time.monotonic() - entry.since)) for entry in expired])
-        chosen = choose([(e.payload, e.cost) for e in self._waiting[:WINDOW]], self._max_cost, self._max_items)
-        batch = [self._waiting[index] for index in chosen]
-        self._remove(batch)
-        return batch
+    def _take(self) -> list[_Entry[P, V]]:
+        """The next batch, out of the queue. Holds the lock."""
+        window: list[_Entry[P, V]] = []
+        while self._waiting and len(window) < WINDOW:
+            room = min(WINDOW - len(window), len(self._waiting))
+            window += self._alive([self._waiting.popleft() for _ in range(room)])
+        chosen = set(choose([(entry.payload, entry.cost) for entry in window], self._budget))
+        self._waiting.extendleft(reversed([entry for at, entry in enumerate(window) if at not in chosen]))
+        return [entry for at, entry in enumerate(window) if at in chosen]
 
-    def _remove(self, entries: list[_Entry[P]]) -> None:
-        """Out of the queue; the caller holds the lock."""
-        gone = set(map(id, entries))
-        self._waiting = [entry for entry in self._waiting if id(entry) not in gone]
+    def _alive(self, entries: Sequence[_Entry[P, V]]) -> list[_Entry[P, V]]:
+        """Those that somebody still waits for; the expired ones are answered."""
+        now = time.monotonic()
+        wanted = [entry for entry in entries if not entry.call.withdrawn]
+        self._deliver((entry, DeadlineExpired("queued for too long")) for entry in wanted if entry.call.deadline <= now)
+        return [entry for entry in wanted if entry.call.deadline > now]
 
-    def _serve(self, batch: list[_Entry[P]]) -> None:
+    def _serve(self, batch: list[_Entry[P, V]]) -> None:
+        """Runs what of `batch` is still wanted; where that fails, its halves."""
+        self._beat = began = time.monotonic()
+        batch = self._alive(batch)
         costs = {entry.payload: entry.cost for entry in batch}
-        began = time.monotonic()
-        values = self._attempt(list(costs))
+        if not costs:
+            return
+        try:
+            values = dict(zip(costs, self._run(list(costs)), strict=True))
+        except Exception as error:
+            self._failed(batch, len(costs), error)
+            return
         seconds = time.monotonic() - began
-        self._deliver([(e, Ran(values[e.payload], began - e.since, seconds)) for e in batch])
+        for entry in batch:
+            entry.call.queued = max(entry.call.queued, began - entry.call.since)
+            entry.call.forward = max(entry.call.forward, seconds)
+        self._deliver([(entry, values[entry.payload]) for entry in batch])
         if self._observe is not None:
             self._observe(len(batch), sum(costs.values()), max(costs.values()) * len(costs), seconds)
 
-    def _attempt(self, payloads: list[P]) -> dict[P, float | RequestError]:
-        """Values by payload; what fails is tried again in halves."""
-        self._beat = time.monotonic()
-        try:
-            return dict(zip(payloads, self._run(payloads), strict=True))
-        except OutOfMemory:
-            self._max_cost /= 2
-            log.warning("out of device memory, budget halved", extra={"budget": self._max_cost})
-        except Exception:
-            if len(payloads) == 1:
-                log.exception("an item failed on the device")
-        if len(payloads) == 1:
-            return {payloads[0]: DeviceFailed("the model failed on this input")}
-        middle = len(payloads) // 2
-        return self._attempt(payloads[:middle]) | self._attempt(payloads[middle:])
+    def _failed(self, batch: list[_Entry[P, V]], distinct: int, error: Exception) -> None:
+        if isinstance(error, OutOfMemory):
+            self._budget = self._budget._replace(cost=self._budget.cost / 2)
+            log.warning("out of device memory, budget halved", extra={"budget": self._budget.cost})
+        if distinct > 1:
+            payloads = list(dict.fromkeys(entry.payload for entry in batch))
+            first = set(payloads[: distinct // 2])
+            self._serve([entry for entry in batch if entry.payload in first])
+            self._serve([entry for entry in batch if entry.payload not in first])
+            return
+        if not isinstance(error, OutOfMemory):
+            log.error("an item failed on the device", exc_info=error)
+        self._deliver([(entry, DeviceFailed("the model failed on this input")) for entry in batch])
 
-    def _deliver(self, results: list[tuple[_Entry[P], Ran]]) -> None:
-        def settle() -> None:
-            for entry, ran in results:
-                if not entry.future.done():
-                    entry.future.set_result(ran)
+    def _deliver(self, results: Iterable[tuple[_Entry[P, V], V | RequestError]]) -> None:
+        complete = []
+        for entry, value in results:
+            call = entry.call
+            call.values[entry.position] = value
+            call.pending -= 1
+            if not call.pending:
+                complete.append(call.future)
+        if complete and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_settle, complete)
 
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(settle)
+
+def _settle(futures: "list[asyncio.Future[None]]") -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
 
 
-def choose(waiting: Sequence[tuple[Hashable, float]], max_cost: float, max_items: int | None) -> list[int]:
+def choose(waiting: Sequence[tuple[Hashable, float]], budget: Budget) -> list[int]:
     """Indices of the next batch out of (payload, cost) in order of arrival.
 
-    The first one always goes, alone if it must; then the others by nearness of cost, while the longest cost times the
-    number of distinct payloads stays within `max_cost`. Duplicates ride along for nothing.
+    The first one always goes, alone if it must; then the others by nearness of cost, as far as `budget` goes.
+    Duplicates ride along for nothing.
     """
     if not waiting:
         return []
     oldest, longest = waiting[0]
-    chosen, distinct = [0], {oldest}
+    chosen, distinct, total = [0], {oldest}, longest
     for index in sorted(range(1, len(waiting)), key=lambda index: abs(waiting[index][1] - waiting[0][1])):
         payload, cost = waiting[index]
-        size = len(distinct) + (payload not in distinct)
-        if max(longest, cost) * size <= max_cost and (max_items is None or size <= max_items):
-            chosen.append(index)
+        if payload not in distinct:
+            width, size = max(longest, cost), len(distinct) + 1
+            if width * size > budget.cost or size > budget.items or width * size - total - cost > budget.waste:
+                continue
             distinct.add(payload)
-            longest = max(longest, cost)
+            longest, total = width, total + cost
+        chosen.append(index)
     return chosen

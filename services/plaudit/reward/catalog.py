@@ -23,11 +23,12 @@ class Catalog:
         """Loads every model or raises ConfigurationError; all of them are found before the first one is loaded."""
         named = [(model.name, model.model) for model in settings.models if model.model is not None]
         folders = await in_thread(lambda: {name: locate(model) for name, model in named})
-        for model in settings.models:
+        for model in sorted(settings.models, key=lambda model: model.ensemble is not None):  # members first
             began = time.monotonic()
-            served = await assemble(model, folders.get(model.name), settings, metrics)
+            served = await assemble(model, folders.get(model.name), settings, metrics, self._models)
             self._models[model.name] = served
             metrics.loaded(served.card, time.monotonic() - began)
+        self._models = {model.name: self._models[model.name] for model in settings.models}
         self.loaded = True
 
     def choose(self, name: str) -> Served:

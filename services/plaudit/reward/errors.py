@@ -9,6 +9,7 @@ RequestError
 ├── CallableFailed      the operator's function raised, returned no number, or took too long
 ├── InvalidRequest      the call as a whole breaks the contract
 ├── BatchTooLarge       more items or bytes than `ModelLimits` says
+├── WrongMethod         a model that scores tokens was asked for one score, or the other way round
 ├── ModelNotFound       no such model, or not in that version
 ├── DeadlineExpired     the caller's time was over before the forward pass began
 ├── DeviceFailed        the forward pass itself failed; the cause is in the server's log
@@ -80,6 +81,13 @@ class ModelNotFound(RequestError):
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(f"no model '{name}' here; served: {', '.join(known)}")
         self.name = name
+
+
+class WrongMethod(RequestError):
+    """`methods` are those that this model answers."""
+
+    def __init__(self, model: str, methods: str) -> None:
+        super().__init__(f"model '{model}' answers {methods}")
 
 
 class Unavailable(RequestError):

@@ -1,7 +1,10 @@
 """What is scored and what comes of it: the domain's side of the wire, free of protobuf.
 
 Item(Text("When?", " At 9."), finish_reason="stop")   ->   Scored(score=1.3, raw=1.3, input_tokens=7)
+                                                      or   TokensScored, of a model that scores token by token
                                                       or   a RequestError, in the item's place
+
+Tuples rather than dataclasses where there is one for each item: a server makes thousands of them a second.
 """
 
 import math
@@ -9,29 +12,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from plaudit.reward.errors import InvalidItem, NonfiniteScore, RequestError
 from plaudit.reward.rendering import MessageLike, transcript
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """Prompt and response."""
 
     prompt: str
     response: str
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """Messages, the last one the response."""
 
     messages: Sequence[MessageLike]
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Ids that the caller rendered."""
 
     prompt_ids: Sequence[int]
@@ -39,8 +39,7 @@ class Tokens:
     tokenizer_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One thing to score; `size` is its UTF-8 bytes, or 4 a token."""
 
     input: Text | Conversation | Tokens
@@ -48,28 +47,63 @@ class Item:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class MemberScore(NamedTuple):
+    """What one member of an ensemble says."""
+
+    model: str  # its resource name
+    score: float
+    raw: float
+
+
+class EnsembleScore(NamedTuple):
+    """How the members' scores lie."""
+
+    mean: float
+    std: float  # of the sample: over n - 1
+    minimum: float
+    members: tuple[MemberScore, ...]
+
+
+class Scored(NamedTuple):
     """A finite score."""
 
     score: float
     raw: float  # before calibration
-    input_tokens: int  # 0 for a model that reads text
+    input_tokens: int = 0  # 0 for a model that reads text
     truncated_tokens: int = 0
+    cached: bool = False
+    ensemble: EnsembleScore | None = None
 
 
-Outcome = Scored | RequestError
+class TokenScore(NamedTuple):
+    """The score of one token of the response."""
+
+    token_id: int
+    score: float
+    begin: int | None = None  # its place in the response's text, in UTF-8 bytes; None where ids were sent
+    end: int | None = None
 
 
-def finite(score: float, raw: float, input_tokens: int = 0, truncated_tokens: int = 0) -> Scored | NonfiniteScore:
+class TokensScored(NamedTuple):
+    """Finite scores for the tokens of the response, in order; empty where the response has none."""
+
+    tokens: tuple[TokenScore, ...]
+    input_tokens: int
+    truncated_tokens: int = 0
+    cached: bool = False
+
+
+Outcome = Scored | TokensScored | RequestError
+
+
+def finite(scored: Scored) -> Scored | NonfiniteScore:
     """Missing is not zero: NaN and infinity are no scores."""
-    if math.isfinite(score) and math.isfinite(raw):
-        return Scored(score, raw, input_tokens, truncated_tokens)
+    if math.isfinite(scored.score) and math.isfinite(scored.raw):
+        return scored
     return NonfiniteScore("the model put out NaN or infinity")
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
+class Durations(NamedTuple):
     """Where a call's time went, in seconds."""
 
     tokenize: float = 0.0
@@ -105,6 +139,15 @@ class Deadline:
         return self.at is not None and time.monotonic() >= self.at
 
 
+class Drift(NamedTuple):
+    """How far a model's scores are from those it gives in float32, over a set of references."""
+
+    references: int
+    largest: float  # |difference|
+    rms: float
+    reordered: float  # share of pairs of references whose order is another
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What a served model says about itself."""
@@ -119,6 +162,9 @@ class Card:
     display_name: str = ""
     max_tokens: int = 0  # 0: reads text, not tokens
     truncation: Literal["error", "left_prompt"] = "error"
+    scores_tokens: bool = False
+    drift: Drift | None = None
+    members: tuple[str, ...] = ()  # of an ensemble: their resource names
     load_time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

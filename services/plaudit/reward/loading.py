@@ -1,4 +1,7 @@
-"""A reward model from a folder in Hugging Face format: refused at once when it could only give wrong scores."""
+"""A reward model from a folder in Hugging Face format: refused at once when it could only give wrong scores.
+
+A sequence classifier gives one score to a row of ids, a token classifier one to each id. Both are read out as `Values`.
+"""
 
 import hashlib
 import json
@@ -6,9 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from plaudit.errors import ConfigurationError, first_line
+
+Values = tuple[float, ...]
+"""Of one row: its score, or the scores of its tokens."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -21,11 +33,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A sequence classifier with one trained output, a pad token and safetensors weights, in evaluation mode."""
-    if not (folder / "config.json").is_file():
-        raise ConfigurationError(f"{folder} is no model folder: it has no config.json")
+    """A classifier with a trained head, a pad token and safetensors weights, in evaluation mode."""
+    kind = AutoModelForTokenClassification if scores_tokens(folder) else AutoModelForSequenceClassification
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -35,11 +46,40 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedMo
     return classifier
 
 
-def score_alone(model: PreTrainedModel, input_ids: Sequence[int]) -> float:
+def scores_tokens(folder: Path) -> bool:
+    """Whether the folder says of itself that it is a token classifier."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        return any(str(name).endswith("ForTokenClassification") for name in config.get("architectures") or ())
+    except OSError:
+        raise ConfigurationError(f"{folder} is no model folder: it has no config.json") from None
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigurationError(f"{folder}/config.json is no JSON object of a model: save it again") from None
+
+
+def read_out(logits: torch.Tensor, lengths: Sequence[int]) -> list[Values]:
+    """Scores out of logits: (B, 1) one a row, (B, T, 1) one a token, (B, T, 2) a token's log-odds of the second label.
+
+    The last is how process reward models are trained: label 1 means that the step is right.
+    """
+    logits = logits.float()
+    if logits.dim() == 2:
+        return [(score,) for score in logits[:, 0].tolist()]
+    per_token = logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0]
+    return [tuple(row[:length]) for row, length in zip(per_token.tolist(), lengths, strict=True)]
+
+
+def values_alone(model: PreTrainedModel, input_ids: Sequence[int]) -> Values:
     """The reference: one item, no padding, the model's own forward and readout."""
     row = torch.tensor([list(input_ids)], device=model.device)
     with torch.inference_mode():
-        return float(model(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, 0])
+        logits = model(input_ids=row, attention_mask=torch.ones_like(row)).logits
+    return read_out(logits, [len(input_ids)])[0]
+
+
+def score_alone(model: PreTrainedModel, input_ids: Sequence[int]) -> float:
+    """The row's score; of a token classifier, its last token's."""
+    return values_alone(model, input_ids)[-1]
 
 
 def weights_digest(folder: Path) -> str:
@@ -62,7 +102,10 @@ def _refuse_unusable(folder: Path, model: PreTrainedModel, missing: set[str]) ->
             f"{folder} has no trained weights for {', '.join(sorted(missing)[:3])}: its scores would be random; "
             "train a reward model first (plaudit reward-model)"
         )
-    if model.config.num_labels != 1:
-        raise ConfigurationError(f"{folder} has {model.config.num_labels} labels: a reward model has num_labels 1")
+    labels = model.config.num_labels
+    if scores_tokens(folder) and labels not in (1, 2):
+        raise ConfigurationError(f"{folder} has {labels} labels: a token classifier of rewards has num_labels 1 or 2")
+    if not scores_tokens(folder) and labels != 1:
+        raise ConfigurationError(f"{folder} has {labels} labels: a reward model has num_labels 1")
     if getattr(model.config.get_text_config(), "pad_token_id", None) is None:
         raise ConfigurationError(f"{folder}: config.json has no pad_token_id: set the one used in training")

@@ -6,13 +6,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from plaudit.reward.admission import Admission
 from plaudit.reward.errors import DeadlineExpired, NonfiniteScore, RequestError
-from plaudit.reward.items import Answer, Card, Scored
+from plaudit.reward.items import Answer, Card, Scored, TokensScored
 from plaudit.reward.status import reason
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
+SPREADS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 0.9)
 
 
@@ -44,6 +45,10 @@ class Metrics:
         self.input_tokens = histogram("reward_input_tokens", "Tokens the model read of an item.", TOKENS)
         self.truncated = counter("reward_truncated_total", "Items of which tokens were cut.", ["side"])
         self.rejected = counter("reward_rejected_total", "Calls refused before any work.", ["reason"])
+        self.cache_hits = counter("reward_cache_hits_total", "Items whose score was remembered.")
+        self.cache_misses = counter("reward_cache_misses_total", "Items looked for in the cache and not found.")
+        self.ensemble_std = histogram("reward_ensemble_std", "Spread of an ensemble's members.", SPREADS, ["model"])
+        self.drift = gauge("reward_dtype_drift", "Largest difference to the model in float32.", ["model"])
         self.expired = counter("reward_deadline_expired_total", "Items whose time was over.", ["where"])
         self.cancelled = counter("reward_cancelled_total", "Calls the caller gave up.", ["where"])
         self.score = histogram("reward_score", "Scores given: their drift is worth an alert.", SCORES, ["model"])
@@ -57,6 +62,8 @@ class Metrics:
         """One model is ready."""
         self.info.labels(card.name, card.version, card.weights_sha256[:12], card.dtype).set(1)
         self.load_seconds.labels(card.name).set(seconds)
+        if card.drift is not None:
+            self.drift.labels(card.name).set(card.drift.largest)
 
     def queued(self, admissions: Sequence[Admission]) -> None:
         """What waits, over all models."""
@@ -70,24 +77,35 @@ class Metrics:
         self.batch_tokens.observe(cost)
         self.padding.observe(1 - cost / padded_cost if padded_cost else 0.0)
 
+    def cached(self, hits: int, misses: int) -> None:
+        """Items were looked for in the cache."""
+        self.cache_hits.inc(hits)
+        self.cache_misses.inc(misses)
+
     def answered(self, model: str, answer: Answer) -> None:
         """A call's items have their outcomes."""
         self.stage.labels("tokenize").observe(answer.durations.tokenize)
         self.stage.labels("queue").observe(answer.durations.queue)
         self.stage.labels("forward").observe(answer.durations.forward)
         for outcome in answer.outcomes:
-            if isinstance(outcome, Scored):
-                self._scored(model, outcome)
-            else:
+            if isinstance(outcome, RequestError):
                 self._failed(model, outcome)
+        scored = [outcome for outcome in answer.outcomes if not isinstance(outcome, RequestError)]
+        self.items.labels(model, "ok").inc(len(scored))
+        self._scored(model, scored)
 
-    def _scored(self, model: str, scored: Scored) -> None:
-        self.items.labels(model, "ok").inc()
-        self.score.labels(model).observe(scored.score)
-        if scored.input_tokens:
-            self.input_tokens.observe(scored.input_tokens)
-        if scored.truncated_tokens:
-            self.truncated.labels("left_prompt").inc()
+    def _scored(self, model: str, scored: Sequence[Scored | TokensScored]) -> None:
+        """Labels are looked up once for a call, not for every item."""
+        score, std = self.score.labels(model), self.ensemble_std.labels(model)
+        for one in scored:
+            if one.input_tokens:
+                self.input_tokens.observe(one.input_tokens)
+            if one.truncated_tokens:
+                self.truncated.labels("left_prompt").inc()
+            if isinstance(one, Scored):
+                score.observe(one.score)
+                if one.ensemble is not None:
+                    std.observe(one.ensemble.std)
 
     def _failed(self, model: str, error: RequestError) -> None:
         self.items.labels(model, reason(error).lower()).inc()

@@ -2,6 +2,7 @@
 
 admit   on bytes times the running tokens-per-byte, before anything is computed
 render  to token ids (rules: to text)
+recall  what the cache still has
 queue   in the batcher, which drops what is cancelled or past its deadline
 score   one forward pass for many callers' items
 """
@@ -9,74 +10,77 @@ score   one forward pass for many callers' items
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from plaudit.reward.admission import Admission
-from plaudit.reward.batcher import Batcher, Ran
-from plaudit.reward.calibration import Calibration
+from plaudit.reward.batcher import Batcher, Budget
+from plaudit.reward.cache import Cache
 from plaudit.reward.errors import DeadlineExpired, RequestError
-from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome, finite
+from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome
 from plaudit.reward.metrics import Metrics
+from plaudit.reward.rendering import Rendered
 from plaudit.reward.settings import LimitSettings
 
 P = TypeVar("P", bound=Hashable)
+V = TypeVar("V")
+UNREAD = Rendered([], 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready(Generic[P]):
+class Ready(NamedTuple, Generic[P]):
     """One item as the device takes it; `cost` in tokens."""
 
     payload: P
     cost: int
-    input_tokens: int = 0
-    truncated_tokens: int = 0
+    rendered: Rendered = UNREAD  # for what reads tokens
 
 
-class QueuedModel(Generic[P]):
+class Work(NamedTuple, Generic[P, V]):
+    """What a model does with its items: the three steps that differ between models."""
+
+    prepare: Callable[[Sequence[Item]], Awaitable[list[Ready[P] | RequestError]]]
+    run: Callable[[list[P]], list[V]]  # on the device thread
+    conclude: Callable[[Ready[P], V, bool], Outcome]  # told whether the value is the cache's
+
+
+class QueuedModel(Generic[P, V]):
     """A Served whose scores come from one device thread."""
 
     def __init__(
         self,
         card: Card,
-        prepare: Callable[[Sequence[Item]], Awaitable[list[Ready[P] | RequestError]]],
-        run: Callable[[list[P]], list[float]],
-        *,
+        work: Work[P, V],
         limits: LimitSettings,
         metrics: Metrics,
-        calibration: Calibration | None = None,
-        one_by_one: bool = False,
+        *,
+        budget: Budget | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.card = card
         self.admission = Admission(limits.max_queue_items, limits.max_queue_tokens)
-        self._prepare, self._calibration, self._metrics, self._on_close = prepare, calibration, metrics, on_close
+        self._work, self._metrics, self._on_close = work, metrics, on_close
+        self._cache: Cache[V] = Cache(limits.cache_items)
         self.tokens_per_byte = 0.3
         self._loop = asyncio.get_running_loop()
-        self._batcher = Batcher(
-            card.name,
-            run,
-            max_cost=limits.max_batch_tokens,
-            max_items=1 if one_by_one else None,
-            observe=self._batch_ran,
-            loop=self._loop,
-        )
+        budget = budget or Budget(limits.max_batch_tokens)
+        self._batcher = Batcher(card.name, work.run, budget, observe=self._batch_ran, loop=self._loop)
 
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
         """See Served.score."""
         size = sum(item.size for item in items)
         with self.admission.admit(len(items), size * self.tokens_per_byte, deadline) as place:
             began = time.monotonic()
-            prepared = await self._prepare(items)
+            prepared = await self._work.prepare(items)
             tokenized = time.monotonic() - began
             ready = [one for one in prepared if isinstance(one, Ready)]
-            self.admission.correct(place, sum(one.cost for one in ready))
             self._learn_ratio(size, sum(one.cost for one in ready))
-            ran = await self._batcher.submit([r.payload for r in ready], [r.cost for r in ready], deadline)
-        if any(isinstance(one.value, DeadlineExpired) for one in ran):
-            self._metrics.expired.labels("queue").inc(sum(isinstance(one.value, DeadlineExpired) for one in ran))
-            raise DeadlineExpired("the deadline passed while the items were queued")
-        return self._answer(prepared, ran, tokenized)
+            values = self._recall(ready)
+            fresh = [one for one, value in zip(ready, values, strict=True) if value is None]
+            self.admission.correct(place, sum(one.cost for one in fresh))
+            ran = await self._batcher.submit([one.payload for one in fresh], [one.cost for one in fresh], deadline)
+        self._raise_expired(ran.values)
+        self._remember(fresh, ran.values)
+        outcomes = self._outcomes(prepared, values, ran.values)
+        return Answer(outcomes, Durations(tokenized, ran.queued, ran.forward))
 
     def beating(self, patience: float) -> bool:
         """See Served.beating."""
@@ -87,18 +91,40 @@ class QueuedModel(Generic[P]):
         self._batcher.close()
         self._on_close()
 
-    def _answer(self, prepared: list[Ready[P] | RequestError], ran: list[Ran], tokenized: float) -> Answer:
-        results = iter(ran)
-        outcomes = [self._outcome(one, next(results)) if isinstance(one, Ready) else one for one in prepared]
-        queued = max((one.queued for one in ran), default=0.0)
-        forward = max((one.forward for one in ran), default=0.0)
-        return Answer(outcomes, Durations(tokenized, queued, forward))
+    def _recall(self, ready: list[Ready[P]]) -> list[V | None]:
+        """The cache's values, None where it has none."""
+        if not self._cache.size:
+            return [None] * len(ready)
+        found = [self._cache.get(one.payload) for one in ready]
+        hits = sum(value is not None for value in found)
+        self._metrics.cached(hits, len(found) - hits)
+        return found
 
-    def _outcome(self, ready: Ready[P], ran: Ran) -> Outcome:
-        if isinstance(ran.value, RequestError):
-            return ran.value
-        score = self._calibration.apply(ran.value) if self._calibration else ran.value
-        return finite(score, ran.value, ready.input_tokens, ready.truncated_tokens)
+    def _remember(self, fresh: list[Ready[P]], values: list[V | RequestError]) -> None:
+        if self._cache.size:
+            for one, value in zip(fresh, values, strict=True):
+                if not isinstance(value, RequestError):
+                    self._cache.put(one.payload, value)
+
+    def _raise_expired(self, values: list[V | RequestError]) -> None:
+        """The deadline is the call's, so one item that missed it ends the call."""
+        if expired := sum(isinstance(value, DeadlineExpired) for value in values):
+            self._metrics.expired.labels("queue").inc(expired)
+            raise DeadlineExpired("the deadline passed while the items were queued")
+
+    def _outcomes(
+        self, prepared: list[Ready[P] | RequestError], recalled: list[V | None], ran: list[V | RequestError]
+    ) -> list[Outcome]:
+        old, new, outcomes = iter(recalled), iter(ran), list[Outcome]()
+        for one in prepared:
+            if isinstance(one, RequestError):
+                outcomes.append(one)
+                continue
+            value: V | RequestError | None = next(old)
+            cached = value is not None
+            value = value if value is not None else next(new)
+            outcomes.append(value if isinstance(value, RequestError) else self._work.conclude(one, value, cached))
+        return outcomes
 
     def _learn_ratio(self, size: int, cost: int) -> None:
         """Keeps the running tokens-per-byte that admission estimates with."""

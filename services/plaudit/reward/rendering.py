@@ -46,11 +46,20 @@ class Rendering:
     separator: str = ""  # plain: between prompt and response; may be a special token's text, such as "[SEP]"
 
 
+class Span(NamedTuple):
+    """A token of the response."""
+
+    position: int  # in `input_ids`
+    begin: int | None  # its characters in the response, as UTF-8 bytes; None where ids were sent
+    end: int | None
+
+
 class Rendered(NamedTuple):
     """What the model reads."""
 
     input_ids: list[int]  # at most `max_tokens`
     truncated_tokens: int  # prompt tokens that were cut
+    response: tuple[Span, ...] = ()  # of `render_spans` and `render_tokens`
 
 
 class MessageLike(Protocol):
@@ -82,19 +91,31 @@ def render(
     `finish_reason` is "stop", "length" or None (as "stop"). Raises InputTooLong, InvalidItem or TemplateFailed.
     """
     finished = finish_reason != "length"
-    if rendering.kind == "chat":
-        turns = check_turns(messages) if messages is not None else _as_turns(prompt, response)
-        full, head = _chat_texts(tokenizer, turns, finished)
-        ids = _tokenize(tokenizer, full)
-    else:
-        if messages is not None:
-            prompt, response = transcript(messages)
-        head = (prompt or "") + rendering.separator
-        ids = _with_special_tokens(tokenizer, rendering, _tokenize(tokenizer, head + (response or "")), finished)
-    if len(ids) <= rendering.max_tokens:
-        return Rendered(ids, 0)
-    bos = _leading_bos(tokenizer, ids)
-    return _truncate(rendering, ids, bos, _common_prefix(ids[bos:], _tokenize(tokenizer, head), tokenizer))
+    full, head, _ = _texts(tokenizer, rendering, prompt, response, messages, finished)
+    ids = _with_special_tokens(tokenizer, rendering, _tokenize(tokenizer, full), finished)
+    return _fitted(tokenizer, rendering, ids, head)
+
+
+def render_spans(
+    tokenizer: "PreTrainedTokenizerBase",
+    rendering: Rendering,
+    prompt: str | None = None,
+    response: str | None = None,
+    messages: Sequence[MessageLike] | None = None,
+    finish_reason: str | None = None,
+) -> Rendered:
+    """As `render`, with the tokens that hold a character of the response. Needs a fast tokenizer.
+
+    Also raises TemplateFailed where the template changes the response, so that its tokens have no place in it.
+    """
+    finished = finish_reason != "length"
+    full, head, said = _texts(tokenizer, rendering, prompt, response, messages, finished)
+    encoded = tokenizer(full, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False)
+    ids = _with_special_tokens(tokenizer, rendering, list(encoded["input_ids"]), finished)
+    before = int(ids[:1] != encoded["input_ids"][:1])  # the BOS that was put in front
+    fitted = _fitted(tokenizer, rendering, ids, head)
+    shift = before - fitted.truncated_tokens
+    return fitted._replace(response=_spans(encoded["offset_mapping"], full, len(head), said, shift))
 
 
 def render_tokens(
@@ -102,10 +123,10 @@ def render_tokens(
 ) -> Rendered:
     """Ids rendered by the caller are read as they are; only a prompt that is too long is cut. Raises InputTooLong."""
     ids = [*prompt_ids, *response_ids]
-    if len(ids) <= rendering.max_tokens:
-        return Rendered(ids, 0)
     bos = min(_leading_bos(tokenizer, ids), len(prompt_ids))
-    return _truncate(rendering, ids, bos, len(prompt_ids) - bos)
+    fitted = _truncate(rendering, ids, bos, len(prompt_ids) - bos)
+    first = len(fitted.input_ids) - len(response_ids)
+    return fitted._replace(response=tuple(Span(at, None, None) for at in range(first, len(fitted.input_ids))))
 
 
 def transcript(messages: Sequence[MessageLike]) -> tuple[str, str]:
@@ -158,6 +179,50 @@ def eos_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     return found
 
 
+def _texts(
+    tokenizer: "PreTrainedTokenizerBase",
+    rendering: Rendering,
+    prompt: str | None,
+    response: str | None,
+    messages: Sequence[MessageLike] | None,
+    finished: bool,
+) -> tuple[str, str, str]:
+    """What is tokenised as one, the part of it before the response, and the response."""
+    if rendering.kind == "chat":
+        turns = check_turns(messages) if messages is not None else _as_turns(prompt, response)
+        return *_chat_texts(tokenizer, turns, finished), turns[-1].content
+    if messages is not None:
+        prompt, response = transcript(messages)
+    head = (prompt or "") + rendering.separator
+    return head + (response or ""), head, response or ""
+
+
+def _spans(offsets: Sequence[tuple[int, int]], full: str, head: int, said: str, shift: int) -> tuple[Span, ...]:
+    """The tokens that hold a character of `said`, which stands in `full` behind `head`; one that straddles is cut."""
+    kept = said if full.find(said, head) >= 0 else said.strip()  # templates may drop the white space around it
+    begin = full.find(kept, head)
+    if begin < 0:
+        raise TemplateFailed("the chat template changes the response, so its tokens cannot be told apart")
+    end, start = begin + len(kept), begin - said.find(kept)  # `start`: where all of `said` would begin
+
+    def in_bytes(at: int) -> int:
+        return len(said[: min(max(at, begin), end) - start].encode("utf-8", "surrogatepass"))
+
+    return tuple(
+        Span(at + shift, in_bytes(first), in_bytes(last))
+        for at, (first, last) in enumerate(offsets)
+        if first < end and last > begin
+    )
+
+
+def _fitted(tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], head: str) -> Rendered:
+    """The ids, cut where they must be."""
+    if len(ids) <= rendering.max_tokens:
+        return Rendered(ids, 0)
+    bos = _leading_bos(tokenizer, ids)
+    return _truncate(rendering, ids, bos, _common_prefix(ids[bos:], _tokenize(tokenizer, head), tokenizer))
+
+
 def _as_turns(prompt: str | None, response: str | None) -> list[Turn]:
     return [Turn("user", prompt or ""), Turn("assistant", response or "")]
 
@@ -182,7 +247,9 @@ def _tokenize(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
 def _with_special_tokens(
     tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], finished: bool
 ) -> list[int]:
-    """BOS before and EOS behind, neither ever twice: a caller's text may hold them already."""
+    """Plain: BOS before and EOS behind, neither ever twice: a caller's text may hold them already."""
+    if rendering.kind == "chat":
+        return ids
     bos, eos = bos_id(tokenizer), eos_id(tokenizer)
     if rendering.bos and bos is not None and ids[:1] != [bos]:
         ids = [bos, *ids]
@@ -202,8 +269,10 @@ def _common_prefix(ids: Sequence[int], head: Sequence[int], tokenizer: "PreTrain
 
 
 def _truncate(rendering: Rendering, ids: list[int], bos: int, prompt: int) -> Rendered:
-    """Cuts behind the `bos` leading tokens, out of the `prompt` tokens that follow them."""
+    """Cuts behind the `bos` leading tokens, out of the `prompt` tokens that follow them, where there are too many."""
     cut = len(ids) - rendering.max_tokens
+    if cut <= 0:
+        return Rendered(ids, 0)
     if rendering.truncation == "error" or cut > prompt:
         raise InputTooLong(len(ids), rendering.max_tokens)
     return Rendered(ids[:bos] + ids[bos + cut :], cut)

@@ -1,4 +1,4 @@
-"""What the service sees of a model, a rule or a function."""
+"""What the service sees of a model, a rule, a function or several of them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from plaudit.reward.items import Answer, Card, Deadline, Item
 
 
 class Served(Protocol):
-    """A model, a rule or a function behind the service; nobody outside can tell which."""
+    """A model, a rule, a function or an ensemble behind the service; nobody outside can tell which."""
 
     card: Card
     admission: Admission

@@ -1,20 +1,23 @@
 """RewardService: decode, call, encode. Errors are raised here and become statuses in the interceptor."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc.aio
 
+from plaudit.reward import serde
 from plaudit.reward.catalog import Catalog
-from plaudit.reward.errors import BatchTooLarge, InvalidRequest, RequestError
+from plaudit.reward.errors import BatchTooLarge, InvalidRequest, RequestError, WrongMethod
 from plaudit.reward.items import Answer, Deadline, Item, Outcome
 from plaudit.reward.metrics import Metrics
-from plaudit.reward.serde import answer_to_pb, card_to_pb, item_from_pb
+from plaudit.reward.ranking import rank
 from plaudit.reward.served import Served
 from plaudit.reward.settings import LimitSettings
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceServicer
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Wire = TypeVar("Wire")
 PAGE, LARGEST_PAGE = 50, 100
 
 
@@ -26,15 +29,31 @@ class RewardServicer(RewardServiceServicer):
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:  # noqa: N802
         """See the .proto."""
-        model = self._catalog.choose(request.model)
-        if not request.items:
-            raise InvalidRequest("items", "at least one is required")
-        if len(request.items) > self._limits.max_items:
-            raise BatchTooLarge(f"{len(request.items)} items; ModelLimits.max_items is {self._limits.max_items}")
-        decoded = [self._decode(wire) for wire in request.items]
-        answer = await _score_valid(model, decoded, Deadline.within(context.time_remaining()))
-        self._metrics.answered(model.card.name, answer)
-        return answer_to_pb(answer, request.items, model.card)
+        model = self._choose(request.model, scores_tokens=False)
+        items = self._read("items", request.items, serde.item_from_pb)
+        answer = await self._answer(model, items, context)
+        return serde.scores_to_pb(answer, request, model.card)
+
+    async def RankCandidates(  # noqa: N802
+        self, request: pb.RankCandidatesRequest, context: Context
+    ) -> pb.RankCandidatesResponse:
+        """See the .proto."""
+        model = self._choose(request.model, scores_tokens=False)
+        if request.top_n < 0:
+            raise InvalidRequest("top_n", "must not be negative")
+        prompt = serde.prompt_from_pb(request)
+        items = self._read("candidates", request.candidates, lambda wire: serde.candidate_from_pb(prompt, wire))
+        answer = await self._answer(model, items, context)
+        return serde.ranking_to_pb(answer, rank(answer.outcomes, request.top_n), request, model.card)
+
+    async def ScoreTokens(  # noqa: N802
+        self, request: pb.ScoreTokensRequest, context: Context
+    ) -> pb.ScoreTokensResponse:
+        """See the .proto."""
+        model = self._choose(request.model, scores_tokens=True)
+        items = self._read("items", request.items, serde.item_from_pb)
+        answer = await self._answer(model, items, context)
+        return serde.token_scores_to_pb(answer, request, model.card)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """See the .proto."""
@@ -52,18 +71,35 @@ class RewardServicer(RewardServiceServicer):
         return pb.ListModelsResponse(models=[self._describe(model) for model in rest[:size]], next_page_token=token)
 
     def _describe(self, model: Served) -> pb.ModelInfo:
-        return card_to_pb(model.card, self._limits, self._deterministic)
+        return serde.card_to_pb(model.card, self._limits, self._deterministic)
 
-    def _decode(self, wire: pb.ScoreItem) -> Item | RequestError:
+    def _choose(self, name: str, *, scores_tokens: bool) -> Served:
+        model = self._catalog.choose(name)
+        if model.card.scores_tokens is not scores_tokens:
+            raise WrongMethod(model.card.name, "ScoreTokens" if model.card.scores_tokens else "Score, RankCandidates")
+        return model
+
+    def _read(self, field: str, wires: Sequence[Wire], read: Callable[[Wire], Item]) -> list[Item | RequestError]:
+        """The items of a call; one that cannot be read keeps its error, in its place."""
+        if not wires:
+            raise InvalidRequest(field, "at least one is required")
+        if len(wires) > self._limits.max_items:
+            raise BatchTooLarge(f"{len(wires)} {field}; ModelLimits.max_items is {self._limits.max_items}")
+        return [self._item(wire, read) for wire in wires]
+
+    def _item(self, wire: Wire, read: Callable[[Wire], Item]) -> Item | RequestError:
         try:
-            return item_from_pb(wire, self._limits.max_item_bytes)
+            return serde.bounded(read(wire), self._limits.max_item_bytes)
         except RequestError as error:
             return error
 
-
-async def _score_valid(model: Served, decoded: list[Item | RequestError], deadline: Deadline) -> Answer:
-    """Scores the items that could be read; the others keep their error, in their place."""
-    answer = await model.score([item for item in decoded if isinstance(item, Item)], deadline)
-    results = iter(answer.outcomes)
-    outcomes: list[Outcome] = [next(results) if isinstance(item, Item) else item for item in decoded]
-    return Answer(outcomes, answer.durations)
+    async def _answer(self, model: Served, items: list[Item | RequestError], context: Context) -> Answer:
+        """Scores the items that could be read; the others' errors are their outcomes."""
+        valid = [item for item in items if isinstance(item, Item)]
+        answer = await model.score(valid, Deadline.within(context.time_remaining()))
+        if len(valid) < len(items):
+            results = iter(answer.outcomes)
+            outcomes: list[Outcome] = [next(results) if isinstance(item, Item) else item for item in items]
+            answer = Answer(outcomes, answer.durations)
+        self._metrics.answered(model.card.name, answer)
+        return answer

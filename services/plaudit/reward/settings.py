@@ -1,6 +1,7 @@
 """The settings of `plaudit serve`."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import require_loopback
 from plaudit.reward.rendering import Rendering
+from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
 
 Count = Annotated[int, Field(ge=1)]
@@ -43,23 +45,38 @@ class CallableSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class EnsembleSettings:
+    """Several models of this server as one; each keeps answering under its own name too."""
+
+    members: Annotated[tuple[str, ...], Field(min_length=2)]
+    combine: Literal["mean", "minimum", "mean_minus_std"] = "mean"
+    k: Annotated[float, Field(ge=0)] = 1.0  # mean_minus_std: how many standard deviations are taken off
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelSettings:
-    """One model: exactly one of `model`, `rule` and `callable`."""
+    """One model: exactly one of `model`, `rule`, `callable` and `ensemble`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
     model: str | None = None  # a folder in Hugging Face format, or a name on the hub
     rule: Annotated[DigitsSettings | KeywordSettings, Field(discriminator="kind")] | None = None
     callable: CallableSettings | None = None
+    ensemble: EnsembleSettings | None = None
     rendering: Rendering | None = None  # only for a model without plaudit_reward.json
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"  # or "cuda", "cuda:1", ...
+    references: DataSettings | None = None  # {prompt, response}: bfloat16's drift is measured on these; else self-test
 
     def __post_init__(self) -> None:
-        given = [kind for kind in ("model", "rule", "callable") if getattr(self, kind) is not None]
+        given = [kind for kind in ("model", "rule", "callable", "ensemble") if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of model, rule, callable (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give exactly one of model, rule, callable and ensemble (given: {', '.join(given) or 'none'})"
+            )
         if self.rendering is not None and self.model is None:
             raise ValueError("rendering is for a model: rules and callables read text")
+        if self.references is not None and self.dtype == "float32":
+            raise ValueError("references measure what a shorter dtype changes: set dtype: bfloat16, or leave them out")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -72,6 +89,7 @@ class LimitSettings:
     max_batch_tokens: Count = 8192  # of one forward pass, padding included
     max_queue_tokens: Count = 1 << 20  # waiting and running; above it, callers are told to come back
     max_queue_items: Count = 8192
+    cache_items: Annotated[int, Field(ge=0)] = 0  # scores that each model remembers, about 200 bytes each; 0: none
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -98,5 +116,17 @@ class ServerSettings:
         twice = [name for name, count in Counter(model.name for model in self.models).items() if count > 1]
         if twice:
             raise ValueError(f"two models are named '{twice[0]}'")
+        _check_members(self.models)
         for key, address in (("address", self.address), ("http_address", self.http_address)):
             require_loopback(key, address, unless=self.insecure_bind)
+
+
+def _check_members(models: Sequence[ModelSettings]) -> None:
+    """Raises ValueError for a member that is none."""
+    single = {model.name for model in models if model.ensemble is None}
+    for model in models:
+        members = model.ensemble.members if model.ensemble else ()
+        if len(set(members)) < len(members):
+            raise ValueError(f"ensemble '{model.name}' names a member twice")
+        if unknown := set(members) - single:
+            raise ValueError(f"ensemble '{model.name}': '{min(unknown)}' is no model, rule or callable of this server")

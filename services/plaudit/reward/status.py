@@ -19,6 +19,7 @@ TABLE: dict[type[errors.RequestError], tuple[Code.ValueType, str]] = {
     errors.DeviceFailed: (Code.INTERNAL, "INTERNAL"),
     errors.InvalidRequest: (Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     errors.BatchTooLarge: (Code.INVALID_ARGUMENT, "BATCH_TOO_LARGE"),
+    errors.WrongMethod: (Code.FAILED_PRECONDITION, "WRONG_METHOD"),
     errors.ModelNotFound: (Code.NOT_FOUND, "MODEL_NOT_FOUND"),
     errors.DeadlineExpired: (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     errors.QueueFull: (Code.UNAVAILABLE, "QUEUE_FULL"),

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.reward.errors import InvalidItem, RequestError, TokenizerMismatch
 from plaudit.reward.items import Conversation, Item, Text, Tokens
-from plaudit.reward.rendering import Rendered, Rendering, render, render_tokens, tokenizer_digest
+from plaudit.reward.rendering import Rendered, Rendering, render, render_spans, render_tokens, tokenizer_digest
 from plaudit.reward.workers import DaemonPool
 
 CHUNK = 32
@@ -17,13 +17,21 @@ CHUNK = 32
 
 
 class TokenizerPool:
-    """Turns items into ids."""
+    """Turns items into ids; with `spans`, also says which of them are the response's."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, rendering: Rendering, vocabulary: int, threads: int, name: str
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rendering: Rendering,
+        vocabulary: int,
+        threads: int,
+        name: str,
+        *,
+        spans: bool = False,
     ) -> None:
         self.sha256 = tokenizer_digest(tokenizer)
         self._rendering, self._vocabulary = rendering, vocabulary
+        self._renderer = render_spans if spans else render
         self._tokenizers: queue.SimpleQueue[PreTrainedTokenizerBase] = queue.SimpleQueue()
         for _ in range(threads):
             self._tokenizers.put(copy.deepcopy(tokenizer))
@@ -57,9 +65,9 @@ class TokenizerPool:
     def _ids(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Rendered:
         match item.input:
             case Text(prompt, response):
-                return render(tokenizer, self._rendering, prompt, response, finish_reason=item.finish_reason)
+                return self._renderer(tokenizer, self._rendering, prompt, response, finish_reason=item.finish_reason)
             case Conversation(messages):
-                return render(tokenizer, self._rendering, messages=messages, finish_reason=item.finish_reason)
+                return self._renderer(tokenizer, self._rendering, messages=messages, finish_reason=item.finish_reason)
             case Tokens(prompt_ids, response_ids, digest):
                 if digest != self.sha256:
                     raise TokenizerMismatch

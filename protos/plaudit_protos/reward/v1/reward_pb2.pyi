@@ -9,7 +9,7 @@ A failed item is a status and never a number.
 Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.reward" and one of these reasons:
   of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, CALLABLE_FAILED,
                INTERNAL
-  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
+  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, WRONG_METHOD, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
                RATE_LIMITED (a caller's quota, with QuotaFailure), and, as UNAVAILABLE with RetryInfo, QUEUE_FULL,
                DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
 The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
@@ -136,7 +136,7 @@ Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class Conversation(_message.Message):
-    """A conversation whose last message, by the assistant, is the response to score."""
+    """The turns of a conversation. To be scored, its last message is the response, by the assistant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,10 +247,13 @@ class ScoreRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_MEMBERS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """`models/{model}` or `models/{model}/versions/{version}`; empty: the server's only or default model."""
     request_id: _builtins.str
     """Names this request in logs and traces."""
+    include_members: _builtins.bool
+    """Sends `EnsembleScore.members`, where the model is an ensemble."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoreItem]:
         """1 to `ModelLimits.max_items` items."""
@@ -261,10 +264,11 @@ class ScoreRequest(_message.Message):
         model: _builtins.str = ...,
         items: _abc.Iterable[Global___ScoreItem] | None = ...,
         request_id: _builtins.str = ...,
+        include_members: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "model", b"model", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_members", b"include_members", "items", b"items", "model", b"model", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +285,8 @@ class Score(_message.Message):
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_HIT_FIELD_NUMBER: _builtins.int
+    ENSEMBLE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """The reward. Always finite; 0 is a score like any other."""
     raw_score: _builtins.float
@@ -291,6 +297,12 @@ class Score(_message.Message):
     """True when the prompt's head was cut to fit (`TruncationPolicy`)."""
     truncated_tokens: _builtins.int
     """Prompt tokens that were cut."""
+    cache_hit: _builtins.bool
+    """True when the score was remembered, not computed anew."""
+    @_builtins.property
+    def ensemble(self) -> Global___EnsembleScore:
+        """How the members' scores lie, where the model is an ensemble; `score` is made of them as the server's settings say."""
+
     def __init__(
         self,
         *,
@@ -299,10 +311,12 @@ class Score(_message.Message):
         input_tokens: _builtins.int = ...,
         truncated: _builtins.bool = ...,
         truncated_tokens: _builtins.int = ...,
+        cache_hit: _builtins.bool = ...,
+        ensemble: Global___EnsembleScore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "ensemble", b"ensemble", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "input_tokens", b"input_tokens", "raw_score", b"raw_score", "score", b"score", "truncated", b"truncated", "truncated_tokens", b"truncated_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "cache_hit", b"cache_hit", "ensemble", b"ensemble", "input_tokens", b"input_tokens", "raw_score", b"raw_score", "score", b"score", "truncated", b"truncated", "truncated_tokens", b"truncated_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__raw_score: _TypeAlias = _typing.Literal["raw_score"]  # noqa: Y015
     _WhichOneofArgType__raw_score: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score"]  # noqa: Y015
@@ -314,6 +328,90 @@ class Score(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Score: _TypeAlias = Score  # noqa: Y015
+
+@_typing.final
+class EnsembleScore(_message.Message):
+    """What the members of an ensemble say together, of their calibrated scores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: _builtins.int
+    STDDEV_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    """Their mean."""
+    stddev: _builtins.float
+    """Their standard deviation, of the sample (over n - 1)."""
+    minimum: _builtins.float
+    """The lowest."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberScore]:
+        """Each of them, where `include_members` asked for it; in the order of `ModelInfo.members`."""
+
+    def __init__(
+        self,
+        *,
+        mean: _builtins.float | None = ...,
+        stddev: _builtins.float | None = ...,
+        minimum: _builtins.float | None = ...,
+        members: _abc.Iterable[Global___MemberScore] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean", b"_mean", "_minimum", b"_minimum", "_stddev", b"_stddev", "mean", b"mean", "minimum", b"minimum", "stddev", b"stddev"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean", b"_mean", "_minimum", b"_minimum", "_stddev", b"_stddev", "mean", b"mean", "members", b"members", "minimum", b"minimum", "stddev", b"stddev"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mean: _TypeAlias = _typing.Literal["mean"]  # noqa: Y015
+    _WhichOneofArgType__mean: _TypeAlias = _typing.Literal["_mean", b"_mean"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__stddev: _TypeAlias = _typing.Literal["stddev"]  # noqa: Y015
+    _WhichOneofArgType__stddev: _TypeAlias = _typing.Literal["_stddev", b"_stddev"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean) -> _WhichOneofReturnType__mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stddev) -> _WhichOneofReturnType__stddev | None: ...
+
+Global___EnsembleScore: _TypeAlias = EnsembleScore  # noqa: Y015
+
+@_typing.final
+class MemberScore(_message.Message):
+    """What one member of an ensemble says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    RAW_SCORE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`models/{model}/versions/{version}` of the member."""
+    score: _builtins.float
+    """Its score, calibrated."""
+    raw_score: _builtins.float
+    """What it put out before calibration."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        score: _builtins.float | None = ...,
+        raw_score: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "_score", b"_score", "name", b"name", "raw_score", b"raw_score", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__raw_score: _TypeAlias = _typing.Literal["raw_score"]  # noqa: Y015
+    _WhichOneofArgType__raw_score: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score"]  # noqa: Y015
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_score) -> _WhichOneofReturnType__raw_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___MemberScore: _TypeAlias = MemberScore  # noqa: Y015
 
 @_typing.final
 class ItemResult(_message.Message):
@@ -424,6 +522,379 @@ class ScoreResponse(_message.Message):
 Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
 
 @_typing.final
+class Candidate(_message.Message):
+    """One of several responses to the same prompt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """The caller's name for it, returned with its place."""
+    response: _builtins.str
+    """UTF-8; an empty response is ranked like any other."""
+    finish_reason: Global___FinishReason.ValueType
+    """How the response ended."""
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        response: _builtins.str = ...,
+        finish_reason: Global___FinishReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "finish_reason", b"finish_reason", "response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class RankCandidatesRequest(_message.Message):
+    """Which responses to order, and by which model; serialised at most `ModelLimits.max_request_bytes`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    TOP_N_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_MEMBERS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """As `ScoreRequest.model`."""
+    text: _builtins.str
+    """The prompt as text."""
+    top_n: _builtins.int
+    """How many of the best to return; 0: all. Best-of-n is 1."""
+    request_id: _builtins.str
+    """Names this request in logs and traces."""
+    include_members: _builtins.bool
+    """As `ScoreRequest.include_members`."""
+    @_builtins.property
+    def conversation(self) -> Global___Conversation:
+        """The turns before the response; the server renders them with the model's own template."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """1 to `ModelLimits.max_items` responses."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        text: _builtins.str = ...,
+        conversation: Global___Conversation | None = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        top_n: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        include_members: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "prompt", b"prompt", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "conversation", b"conversation", "include_members", b"include_members", "model", b"model", "prompt", b"prompt", "request_id", b"request_id", "text", b"text", "top_n", b"top_n"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_prompt: _TypeAlias = _typing.Literal["text", "conversation"]  # noqa: Y015
+    _WhichOneofArgType_prompt: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_prompt) -> _WhichOneofReturnType_prompt | None: ...
+
+Global___RankCandidatesRequest: _TypeAlias = RankCandidatesRequest  # noqa: Y015
+
+@_typing.final
+class RankedCandidate(_message.Message):
+    """A candidate in its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """The request's `candidate_id`."""
+    index: _builtins.int
+    """Its position in the request, from 0."""
+    @_builtins.property
+    def score(self) -> Global___Score:
+        """What it is ranked by."""
+
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        index: _builtins.int = ...,
+        score: Global___Score | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "index", b"index", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedCandidate: _TypeAlias = RankedCandidate  # noqa: Y015
+
+@_typing.final
+class UnrankedCandidate(_message.Message):
+    """A candidate without a place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    candidate_id: _builtins.str
+    """The request's `candidate_id`."""
+    index: _builtins.int
+    """Its position in the request, from 0."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why it has no score."""
+
+    def __init__(
+        self,
+        *,
+        candidate_id: _builtins.str = ...,
+        index: _builtins.int = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_id", b"candidate_id", "error", b"error", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnrankedCandidate: _TypeAlias = UnrankedCandidate  # noqa: Y015
+
+@_typing.final
+class RankCandidatesResponse(_message.Message):
+    """The candidates in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANKED_FIELD_NUMBER: _builtins.int
+    UNRANKED_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranked(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedCandidate]:
+        """Best first, equal scores in the request's order; at most `top_n`."""
+
+    @_builtins.property
+    def unranked(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnrankedCandidate]:
+        """Those without a score, in the request's order: who asked for the best of n should know that it is of fewer."""
+
+    @_builtins.property
+    def model(self) -> Global___ModelProvenance:
+        """Which model made the scores."""
+
+    @_builtins.property
+    def timings(self) -> Global___Timings:
+        """Where the time went."""
+
+    def __init__(
+        self,
+        *,
+        ranked: _abc.Iterable[Global___RankedCandidate] | None = ...,
+        unranked: _abc.Iterable[Global___UnrankedCandidate] | None = ...,
+        model: Global___ModelProvenance | None = ...,
+        timings: Global___Timings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings", b"timings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "ranked", b"ranked", "timings", b"timings", "unranked", b"unranked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankCandidatesResponse: _TypeAlias = RankCandidatesResponse  # noqa: Y015
+
+@_typing.final
+class ScoreTokensRequest(_message.Message):
+    """What to score token by token, and with which model; serialised at most `ModelLimits.max_request_bytes`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """As `ScoreRequest.model`; it must be one with `ModelInfo.scores_tokens`."""
+    request_id: _builtins.str
+    """Names this request in logs and traces."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoreItem]:
+        """1 to `ModelLimits.max_items` items."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        items: _abc.Iterable[Global___ScoreItem] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "model", b"model", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreTokensRequest: _TypeAlias = ScoreTokensRequest  # noqa: Y015
+
+@_typing.final
+class TokenScore(_message.Message):
+    """One token of a response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    BEGIN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.int
+    """Its id in the model's vocabulary."""
+    score: _builtins.float
+    """Always finite. Of a model with two labels: the log-odds of the second, as process reward models are trained."""
+    begin: _builtins.int
+    """Where it begins in the response's text, in UTF-8 bytes; not set where ids were sent."""
+    end: _builtins.int
+    """Where it ends."""
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.int = ...,
+        score: _builtins.float | None = ...,
+        begin: _builtins.int | None = ...,
+        end: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_begin", b"_begin", "_end", b"_end", "_score", b"_score", "begin", b"begin", "end", b"end", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_begin", b"_begin", "_end", b"_end", "_score", b"_score", "begin", b"begin", "end", b"end", "score", b"score", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__begin: _TypeAlias = _typing.Literal["begin"]  # noqa: Y015
+    _WhichOneofArgType__begin: _TypeAlias = _typing.Literal["_begin", b"_begin"]  # noqa: Y015
+    _WhichOneofReturnType__end: _TypeAlias = _typing.Literal["end"]  # noqa: Y015
+    _WhichOneofArgType__end: _TypeAlias = _typing.Literal["_end", b"_end"]  # noqa: Y015
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__begin) -> _WhichOneofReturnType__begin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end) -> _WhichOneofReturnType__end | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___TokenScore: _TypeAlias = TokenScore  # noqa: Y015
+
+@_typing.final
+class TokenScores(_message.Message):
+    """The scores of a response's tokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    TRUNCATED_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_HIT_FIELD_NUMBER: _builtins.int
+    input_tokens: _builtins.int
+    """Tokens that the model read."""
+    truncated_tokens: _builtins.int
+    """Prompt tokens that were cut."""
+    cache_hit: _builtins.bool
+    """True when the scores were remembered, not computed anew."""
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenScore]:
+        """The tokens that hold a character of the response, in order; none for an empty response."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _abc.Iterable[Global___TokenScore] | None = ...,
+        input_tokens: _builtins.int = ...,
+        truncated_tokens: _builtins.int = ...,
+        cache_hit: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hit", b"cache_hit", "input_tokens", b"input_tokens", "tokens", b"tokens", "truncated_tokens", b"truncated_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenScores: _TypeAlias = TokenScores  # noqa: Y015
+
+@_typing.final
+class TokensResult(_message.Message):
+    """The result of one item, in the place of its item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """The request's `item_id`."""
+    @_builtins.property
+    def scores(self) -> Global___TokenScores:
+        """The item's scores."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why this item has none."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        scores: Global___TokenScores | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "result", b"result", "scores", b"scores"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "item_id", b"item_id", "result", b"result", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["scores", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___TokensResult: _TypeAlias = TokensResult  # noqa: Y015
+
+@_typing.final
+class ScoreTokensResponse(_message.Message):
+    """One result per item, in the request's order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokensResult]:
+        """As many as the request had items."""
+
+    @_builtins.property
+    def model(self) -> Global___ModelProvenance:
+        """Which model made the scores."""
+
+    @_builtins.property
+    def timings(self) -> Global___Timings:
+        """Where the time went."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___TokensResult] | None = ...,
+        model: Global___ModelProvenance | None = ...,
+        timings: Global___Timings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings", b"timings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "results", b"results", "timings", b"timings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreTokensResponse: _TypeAlias = ScoreTokensResponse  # noqa: Y015
+
+@_typing.final
 class ModelProvenance(_message.Message):
     """Everything needed to say later where a score came from."""
 
@@ -513,6 +984,9 @@ class ModelInfo(_message.Message):
     TOKENIZER_SHA256_FIELD_NUMBER: _builtins.int
     DETERMINISTIC_FIELD_NUMBER: _builtins.int
     LOAD_TIME_FIELD_NUMBER: _builtins.int
+    SCORES_TOKENS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}/versions/{version}`."""
     display_name: _builtins.str
@@ -523,6 +997,8 @@ class ModelInfo(_message.Message):
     """Names the tokenizer for `TokenPair`; empty when the model takes no token ids."""
     deterministic: _builtins.bool
     """True when every item is scored in a forward of its own, on a fixed number of threads."""
+    scores_tokens: _builtins.bool
+    """True for a model that `ScoreTokens` takes; any other is one for `Score` and `RankCandidates`."""
     @_builtins.property
     def provenance(self) -> Global___ModelProvenance:
         """What made the scores."""
@@ -535,6 +1011,14 @@ class ModelInfo(_message.Message):
     def load_time(self) -> _timestamp_pb2.Timestamp:
         """When this server loaded it."""
 
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of an ensemble: its members, `models/{model}/versions/{version}`."""
+
+    @_builtins.property
+    def drift(self) -> Global___Drift:
+        """How far its scores are from those in float32; not set for a model in float32, or where it was not measured."""
+
     def __init__(
         self,
         *,
@@ -546,14 +1030,62 @@ class ModelInfo(_message.Message):
         tokenizer_sha256: _builtins.str = ...,
         deterministic: _builtins.bool = ...,
         load_time: _timestamp_pb2.Timestamp | None = ...,
+        scores_tokens: _builtins.bool = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+        drift: Global___Drift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "load_time", b"load_time", "provenance", b"provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "limits", b"limits", "load_time", b"load_time", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deterministic", b"deterministic", "display_name", b"display_name", "limits", b"limits", "load_time", b"load_time", "name", b"name", "provenance", b"provenance", "tokenizer_sha256", b"tokenizer_sha256", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deterministic", b"deterministic", "display_name", b"display_name", "drift", b"drift", "limits", b"limits", "load_time", b"load_time", "members", b"members", "name", b"name", "provenance", b"provenance", "scores_tokens", b"scores_tokens", "tokenizer_sha256", b"tokenizer_sha256", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelInfo: _TypeAlias = ModelInfo  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    """What a shorter number format changes, measured at start over a set of references."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    RMS_FIELD_NUMBER: _builtins.int
+    REORDERED_RATIO_FIELD_NUMBER: _builtins.int
+    references: _builtins.int
+    """Prompt-response pairs that were compared."""
+    largest: _builtins.float
+    """Largest difference of a raw score."""
+    rms: _builtins.float
+    """Root of the mean squared difference."""
+    reordered_ratio: _builtins.float
+    """Share of pairs of references whose order is another."""
+    def __init__(
+        self,
+        *,
+        references: _builtins.int = ...,
+        largest: _builtins.float | None = ...,
+        rms: _builtins.float | None = ...,
+        reordered_ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_reordered_ratio", b"_reordered_ratio", "_rms", b"_rms", "largest", b"largest", "reordered_ratio", b"reordered_ratio", "rms", b"rms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_largest", b"_largest", "_reordered_ratio", b"_reordered_ratio", "_rms", b"_rms", "largest", b"largest", "references", b"references", "reordered_ratio", b"reordered_ratio", "rms", b"rms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__largest: _TypeAlias = _typing.Literal["largest"]  # noqa: Y015
+    _WhichOneofArgType__largest: _TypeAlias = _typing.Literal["_largest", b"_largest"]  # noqa: Y015
+    _WhichOneofReturnType__reordered_ratio: _TypeAlias = _typing.Literal["reordered_ratio"]  # noqa: Y015
+    _WhichOneofArgType__reordered_ratio: _TypeAlias = _typing.Literal["_reordered_ratio", b"_reordered_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__rms: _TypeAlias = _typing.Literal["rms"]  # noqa: Y015
+    _WhichOneofArgType__rms: _TypeAlias = _typing.Literal["_rms", b"_rms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest) -> _WhichOneofReturnType__largest | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reordered_ratio) -> _WhichOneofReturnType__reordered_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rms) -> _WhichOneofReturnType__rms | None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):

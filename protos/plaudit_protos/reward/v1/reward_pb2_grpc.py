@@ -40,6 +40,16 @@ class RewardServiceStub:
                 request_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.RankCandidates = channel.unary_unary(
+                '/plaudit_protos.reward.v1.RewardService/RankCandidates',
+                request_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.RankCandidatesRequest.SerializeToString,
+                response_deserializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.RankCandidatesResponse.FromString,
+                _registered_method=True)
+        self.ScoreTokens = channel.unary_unary(
+                '/plaudit_protos.reward.v1.RewardService/ScoreTokens',
+                request_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreTokensRequest.SerializeToString,
+                response_deserializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreTokensResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/plaudit_protos.reward.v1.RewardService/GetModel',
                 request_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.GetModelRequest.SerializeToString,
@@ -59,6 +69,21 @@ class RewardServiceServicer:
     def Score(self, request, context):
         """Scores a batch. Items succeed or fail one by one, in the order given; the call itself fails only for overload, an
         unknown model, or a malformed or oversized request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankCandidates(self, request, context):
+        """Orders several responses to one prompt by their scores, best first: best-of-n is the first. A candidate without a
+        score has no rank and is told apart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScoreTokens(self, request, context):
+        """Scores each token of the responses, with a model that does that (`ModelInfo.scores_tokens`). Otherwise as `Score`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +110,16 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.Score,
                     request_deserializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreRequest.FromString,
                     response_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreResponse.SerializeToString,
+            ),
+            'RankCandidates': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankCandidates,
+                    request_deserializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.RankCandidatesRequest.FromString,
+                    response_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.RankCandidatesResponse.SerializeToString,
+            ),
+            'ScoreTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreTokens,
+                    request_deserializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreTokensRequest.FromString,
+                    response_serializer=plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreTokensResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -125,6 +160,60 @@ class RewardService:
             '/plaudit_protos.reward.v1.RewardService/Score',
             plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreRequest.SerializeToString,
             plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankCandidates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit_protos.reward.v1.RewardService/RankCandidates',
+            plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.RankCandidatesRequest.SerializeToString,
+            plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.RankCandidatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit_protos.reward.v1.RewardService/ScoreTokens',
+            plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreTokensRequest.SerializeToString,
+            plaudit__protos_dot_reward_dot_v1_dot_reward__pb2.ScoreTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

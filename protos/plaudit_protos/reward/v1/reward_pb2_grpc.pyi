@@ -9,7 +9,7 @@ A failed item is a status and never a number.
 Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.reward" and one of these reasons:
   of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, CALLABLE_FAILED,
                INTERNAL
-  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
+  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, WRONG_METHOD, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
                RATE_LIMITED (a caller's quota, with QuotaFailure), and, as UNAVAILABLE with RetryInfo, QUEUE_FULL,
                DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
 The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
@@ -49,6 +49,12 @@ class RewardServiceStub:
     """Scores a batch. Items succeed or fail one by one, in the order given; the call itself fails only for overload, an
     unknown model, or a malformed or oversized request.
     """
+    RankCandidates: _grpc.UnaryUnaryMultiCallable[_reward_pb2.RankCandidatesRequest, _reward_pb2.RankCandidatesResponse]
+    """Orders several responses to one prompt by their scores, best first: best-of-n is the first. A candidate without a
+    score has no rank and is told apart.
+    """
+    ScoreTokens: _grpc.UnaryUnaryMultiCallable[_reward_pb2.ScoreTokensRequest, _reward_pb2.ScoreTokensResponse]
+    """Scores each token of the responses, with a model that does that (`ModelInfo.scores_tokens`). Otherwise as `Score`."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_reward_pb2.GetModelRequest, _reward_pb2.GetModelResponse]
     """Describes one model: what it is, and how much of what it takes."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_reward_pb2.ListModelsRequest, _reward_pb2.ListModelsResponse]
@@ -63,6 +69,12 @@ class RewardServiceAsyncStub(RewardServiceStub):
     """Scores a batch. Items succeed or fail one by one, in the order given; the call itself fails only for overload, an
     unknown model, or a malformed or oversized request.
     """
+    RankCandidates: _aio.UnaryUnaryMultiCallable[_reward_pb2.RankCandidatesRequest, _reward_pb2.RankCandidatesResponse]  # type: ignore[assignment]
+    """Orders several responses to one prompt by their scores, best first: best-of-n is the first. A candidate without a
+    score has no rank and is told apart.
+    """
+    ScoreTokens: _aio.UnaryUnaryMultiCallable[_reward_pb2.ScoreTokensRequest, _reward_pb2.ScoreTokensResponse]  # type: ignore[assignment]
+    """Scores each token of the responses, with a model that does that (`ModelInfo.scores_tokens`). Otherwise as `Score`."""
     GetModel: _aio.UnaryUnaryMultiCallable[_reward_pb2.GetModelRequest, _reward_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model: what it is, and how much of what it takes."""
     ListModels: _aio.UnaryUnaryMultiCallable[_reward_pb2.ListModelsRequest, _reward_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -80,6 +92,24 @@ class RewardServiceServicer(metaclass=_abc_1.ABCMeta):
         """Scores a batch. Items succeed or fail one by one, in the order given; the call itself fails only for overload, an
         unknown model, or a malformed or oversized request.
         """
+
+    @_abc_1.abstractmethod
+    def RankCandidates(
+        self,
+        request: _reward_pb2.RankCandidatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reward_pb2.RankCandidatesResponse, _abc.Awaitable[_reward_pb2.RankCandidatesResponse]]:
+        """Orders several responses to one prompt by their scores, best first: best-of-n is the first. A candidate without a
+        score has no rank and is told apart.
+        """
+
+    @_abc_1.abstractmethod
+    def ScoreTokens(
+        self,
+        request: _reward_pb2.ScoreTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reward_pb2.ScoreTokensResponse, _abc.Awaitable[_reward_pb2.ScoreTokensResponse]]:
+        """Scores each token of the responses, with a model that does that (`ModelInfo.scores_tokens`). Otherwise as `Score`."""
 
     @_abc_1.abstractmethod
     def GetModel(

@@ -16,7 +16,7 @@ from pathlib import Path
 from plaudit.errors import ConfigurationError
 from plaudit.reward.admission import Admission
 from plaudit.reward.errors import CallableFailed, DeadlineExpired, RequestError
-from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome, finite, text_of
+from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome, Scored, finite, text_of
 from plaudit.reward.settings import CallableSettings
 from plaudit.reward.workers import DaemonPool
 
@@ -71,7 +71,7 @@ class FunctionModel:
             return error
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return CallableFailed(f"the function returned {type(value).__name__}, not a number")
-        return finite(float(value), float(value))
+        return finite(Scored(float(value), float(value)))
 
     async def _value(self, prompt: str, response: str, deadline: Deadline) -> object:
         try:

@@ -1,5 +1,6 @@
-"""A Hugging Face sequence classifier with one output, in batches, giving what it gives for one item alone."""
+"""A Hugging Face classifier in batches, giving what it gives for one item alone."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from plaudit.context import check_context
 from plaudit.errors import ConfigurationError
 from plaudit.reward.batcher import OutOfMemory
-from plaudit.reward.loading import load_model, pad_id, score_alone
+from plaudit.reward.loading import Values, load_model, pad_id, read_out, values_alone
 
 PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
 """How far a padded batch may be from single items, in units of max(1, |score|), for padding to be used at all."""
@@ -21,7 +22,7 @@ class ModelBackend:
 
     Batches are padded on the right: positions then count from the first token as for one item, causal attention never
     sees the padding and a mask hides it from the others. Whether that holds for this architecture is tried once, with
-    rows of different length; where it does not, rows of equal length are batched instead.
+    rows of different length; where it does not, only rows of equal length may share a batch.
     """
 
     def __init__(self, folder: Path, *, dtype: str, device: str, max_tokens: int) -> None:
@@ -31,6 +32,8 @@ class ModelBackend:
         self._max_tokens = max_tokens
         self._check_length(folder)
         self.pads = self._padding_is_harmless()
+        self.padding_worth = self._padding_worth() if self.pads else 0.0
+        """Tokens of padding that cost as much time as a forward of their own: more in one batch would be waste."""
 
     @property
     def vocabulary(self) -> int:
@@ -42,20 +45,18 @@ class ModelBackend:
         """Of the folder's scores, which were written in float32."""
         return 100 * PARITY[self._model.dtype]
 
-    def forward(self, rows: list[Ids]) -> list[float]:
-        """One raw score per row of ids; raises OutOfMemory."""
+    def forward(self, rows: list[Ids]) -> list[Values]:
+        """The raw values of each row of ids; raises OutOfMemory."""
         try:
-            if self.pads:
-                return self._padded(rows)
-            return self._by_length(rows)
+            return self._padded(rows)
         except torch.OutOfMemoryError:
             raise OutOfMemory from None
 
-    def alone(self, row: Sequence[int]) -> float:
+    def alone(self, row: Sequence[int]) -> Values:
         """The reference: one item, no padding."""
-        return score_alone(self._model, row)
+        return values_alone(self._model, row)
 
-    def _padded(self, rows: list[Ids]) -> list[float]:
+    def _padded(self, rows: list[Ids]) -> list[Values]:
         width = max(map(len, rows))
         ids = torch.full((len(rows), width), pad_id(self._model))
         mask = torch.zeros((len(rows), width), dtype=torch.long)
@@ -64,28 +65,36 @@ class ModelBackend:
             mask[index, : len(row)] = 1
         with torch.inference_mode():
             logits = self._model(input_ids=ids.to(self._device), attention_mask=mask.to(self._device)).logits
-        scores: list[float] = logits[:, 0].float().tolist()
-        return scores
-
-    def _by_length(self, rows: list[Ids]) -> list[float]:
-        scores: dict[Ids, float] = {}
-        for length in sorted(set(map(len, rows))):
-            group = [row for row in rows if len(row) == length]
-            scores.update(zip(group, self._padded(group), strict=True))
-        return [scores[row] for row in rows]
+        return read_out(logits, [len(row) for row in rows])
 
     def _padding_is_harmless(self) -> bool:
         width = min(24, self._max_tokens)
-        rows = [
-            tuple((7 * i * length) % self.vocabulary for i in range(1, length + 1))
-            for length in (1, width // 2 + 1, width)
-        ]
+        rows = [self._row(length, step=7 * length) for length in (1, width // 2 + 1, width)]
         tolerance = PARITY[self._model.dtype]
-        alone = [self.alone(row) for row in rows]
         return all(
             abs(found - expected) <= tolerance * max(1.0, abs(expected))
-            for found, expected in zip(self._padded(rows), alone, strict=True)
+            for padded, row in zip(self._padded(rows), rows, strict=True)
+            for found, expected in zip(padded, self.alone(row), strict=True)
         )
+
+    def _padding_worth(self) -> float:
+        """From the time of a short row and of a batch: what a forward costs before its first token, in tokens."""
+        width, count = min(64, self._max_tokens), 8
+        short, batch = self._fastest([self._row(1)]), self._fastest([self._row(width)] * count)
+        per_token = max(batch - short, 1e-9) / (width * count - 1)
+        return max(0.0, short / per_token - 1)
+
+    def _fastest(self, rows: list[Ids]) -> float:
+        """Seconds; the fastest of three is the least disturbed by what else the machine does."""
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            self._padded(rows)
+            seconds.append(time.perf_counter() - began)
+        return min(seconds)
+
+    def _row(self, length: int, step: int = 7) -> Ids:
+        return tuple((step * i) % self.vocabulary for i in range(1, length + 1))
 
     def _check_length(self, folder: Path) -> None:
         """Also the warm-up: the longest input the rendering lets through must run."""

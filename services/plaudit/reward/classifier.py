@@ -1,0 +1,163 @@
+"""A model folder as something that serves: loaded, warmed up, checked against its own record, behind a queue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.errors import ConfigurationError
+from plaudit.reward.backends.model import Ids, ModelBackend
+from plaudit.reward.batcher import Budget
+from plaudit.reward.calibration import Calibration
+from plaudit.reward.drift import drift
+from plaudit.reward.errors import NonfiniteScore, RequestError
+from plaudit.reward.folder import NAME, RewardFolder, read, unwritten, verify
+from plaudit.reward.items import Card, Drift, Item, Outcome, Scored, TokenScore, TokensScored, finite
+from plaudit.reward.loading import Values, load_tokenizer, scores_tokens
+from plaudit.reward.metrics import Metrics
+from plaudit.reward.queued import QueuedModel, Ready, Work
+from plaudit.reward.rendering import Rendered, render
+from plaudit.reward.settings import ModelSettings, ServerSettings
+from plaudit.reward.tokenizing import TokenizerPool
+from plaudit.rows import read_rows
+from plaudit.telemetry.quiet import quiet_libraries
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model folder in memory, checked."""
+
+    card: Card
+    calibration: Calibration | None
+    tokenizers: TokenizerPool
+    backend: ModelBackend
+
+
+def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classifier:
+    """Loads, warms up and verifies the self-test; takes as long as the weights are large. Raises ConfigurationError."""
+    quiet_libraries()
+    tokenizer = load_tokenizer(folder)
+    record = _record(folder, model, tokenizer)
+    per_token = scores_tokens(folder)
+    if per_token and not tokenizer.is_fast:
+        raise ConfigurationError(f"{folder}: scores of tokens need a fast tokenizer (tokenizer.json): save one there")
+    references = _references(model, record, tokenizer)
+    exact = _exact(model, folder, record, references)
+    backend = _backend(model, folder, record, model.dtype)
+    verify(folder, record, tokenizer, lambda ids: backend.alone(ids)[-1], backend.self_test_tolerance)
+    tokenizers = TokenizerPool(
+        tokenizer, record.rendering, backend.vocabulary, settings.tokenizer_threads, model.name, spans=per_token
+    )
+    found = _drift(folder, exact, [backend.alone(ids)[-1] for ids in references] if exact else [])
+    card = _card(model, record, tokenizers.sha256, per_token, found)
+    return Classifier(card, record.calibration, tokenizers, backend)
+
+
+def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> QueuedModel[Ids, Values]:
+    """Behind a queue and a device thread of its own."""
+
+    async def prepare(items: Sequence[Item]) -> list[Ready[Ids] | RequestError]:
+        return [one if isinstance(one, RequestError) else _ready(one) for one in await loaded.tokenizers.render(items)]
+
+    def score(ready: Ready[Ids], values: Values, cached: bool) -> Outcome:
+        rendered, (raw,) = ready.rendered, values
+        calibrated = loaded.calibration.apply(raw) if loaded.calibration else raw
+        return finite(Scored(calibrated, raw, len(rendered.input_ids), rendered.truncated_tokens, cached))
+
+    limits = settings.limits
+    return QueuedModel(
+        loaded.card,
+        Work(prepare, loaded.backend.forward, _score_tokens if loaded.card.scores_tokens else score),
+        limits,
+        metrics,
+        budget=Budget(
+            limits.max_batch_tokens, loaded.backend.padding_worth, 1 if settings.deterministic else float("inf")
+        ),
+        on_close=loaded.tokenizers.close,
+    )
+
+
+def _ready(rendered: Rendered) -> Ready[Ids]:
+    return Ready(tuple(rendered.input_ids), len(rendered.input_ids), rendered)
+
+
+def _score_tokens(ready: Ready[Ids], values: Values, cached: bool) -> Outcome:
+    """Of the tokens of the response alone. One that has no finite score leaves the item without any."""
+    ids, cut, spans = ready.rendered
+    tokens = tuple(TokenScore(ids[span.position], values[span.position], span.begin, span.end) for span in spans)
+    if any(isinstance(finite(Scored(token.score, token.score)), NonfiniteScore) for token in tokens):
+        return NonfiniteScore("the model put out NaN or infinity")
+    return TokensScored(tokens, len(ids), cut, cached)
+
+
+def _backend(model: ModelSettings, folder: Path, record: RewardFolder, dtype: str) -> ModelBackend:
+    return ModelBackend(folder, dtype=dtype, device=model.device, max_tokens=record.rendering.max_tokens)
+
+
+def _record(folder: Path, model: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> RewardFolder:
+    """What the folder says about itself, or what the settings say where it says nothing."""
+    record = read(folder)
+    if record is not None and model.rendering is not None:
+        raise ConfigurationError(f"{folder} has its own rendering ({NAME}): remove models.{model.name}.rendering")
+    if record is not None:
+        return record
+    if model.rendering is None:
+        raise ConfigurationError(
+            f"{folder} has no {NAME}, so how text is rendered for it is unknown: give the model a `rendering` "
+            "(kind, max_tokens, ...), as it was trained"
+        )
+    return unwritten(folder, model.rendering, tokenizer)
+
+
+def _references(model: ModelSettings, record: RewardFolder, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """The ids by which the drift of a shorter number format is measured: the operator's rows, else the self-test's."""
+    if model.dtype == "float32":
+        return []
+    if model.references is None:
+        return [list(case.input_ids) for case in record.self_test]
+    found = []
+    for row in read_rows(model.references):
+        try:
+            found.append(render(tokenizer, record.rendering, row.text("prompt"), row.text("response")).input_ids)
+        except RequestError as error:
+            raise row.error("prompt", f"and response cannot be rendered: {error}") from None
+    return found
+
+
+def _exact(
+    model: ModelSettings, folder: Path, record: RewardFolder, references: Sequence[Sequence[int]]
+) -> list[float]:
+    """The references' scores in float32: recorded ones, else of a first copy that is gone before the second comes."""
+    if not references:
+        return []
+    if model.references is None:
+        return [case.raw_score for case in record.self_test]
+    backend = _backend(model, folder, record, "float32")
+    return [backend.alone(ids)[-1] for ids in references]
+
+
+def _drift(folder: Path, exact: Sequence[float], found: Sequence[float]) -> Drift | None:
+    try:
+        return drift(exact, found) if exact else None
+    except ValueError as error:
+        raise ConfigurationError(f"{folder}: {error}: give other references, or serve it in float32") from None
+
+
+def _card(
+    model: ModelSettings, record: RewardFolder, tokenizer_sha256: str, per_token: bool, found: Drift | None
+) -> Card:
+    return Card(
+        name=model.name,
+        version=record.version,
+        weights_sha256=record.weights_sha256,
+        rendering_sha256=record.rendering_sha256,
+        tokenizer_sha256=tokenizer_sha256,
+        calibration_id=record.calibration.id if record.calibration and not per_token else "",
+        dtype=model.dtype,
+        display_name=record.display_name or model.name,
+        max_tokens=record.rendering.max_tokens,
+        truncation=record.rendering.truncation,
+        scores_tokens=per_token,
+        drift=found,
+    )
