@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from plaudit.reward.errors import DeadlineExpired, DeviceFailed, RequestError
 from plaudit.reward.items import Deadline
@@ -37,10 +37,13 @@ class OutOfMemory(Exception):
     """Raised by `run` when the batch was too large for the device."""
 
 
-class Observer(Protocol):
-    """Told of every batch; called on the device thread."""
+class Batch(NamedTuple):
+    """A batch that ran."""
 
-    def __call__(self, items: int, cost: float, padded_cost: float, seconds: float) -> None: ...
+    items: int
+    cost: float  # of its distinct payloads
+    padded_cost: float
+    seconds: float
 
 
 class Budget(NamedTuple):
@@ -86,7 +89,7 @@ class _Entry(Generic[P, V]):
 
 
 class Batcher(Generic[P, V]):
-    """Runs `run(payloads) -> values` on one thread, batch by batch."""
+    """Runs `run(payloads) -> values` on one thread, batch by batch; `observe` is called on the loop after each."""
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class Batcher(Generic[P, V]):
         run: Callable[[list[P]], list[V]],
         budget: Budget,
         *,
-        observe: Observer | None = None,
+        observe: Callable[[Batch], None] = lambda batch: None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._run, self._budget, self._observe, self._loop = run, budget, observe, loop
@@ -180,9 +183,8 @@ class Batcher(Generic[P, V]):
         for entry in batch:
             entry.call.queued = max(entry.call.queued, began - entry.call.since)
             entry.call.forward = max(entry.call.forward, seconds)
-        self._deliver([(entry, values[entry.payload]) for entry in batch])
-        if self._observe is not None:
-            self._observe(len(batch), sum(costs.values()), max(costs.values()) * len(costs), seconds)
+        done = Batch(len(batch), sum(costs.values()), max(costs.values()) * len(costs), seconds)
+        self._deliver(((entry, values[entry.payload]) for entry in batch), done)
 
     def _failed(self, batch: list[_Entry[P, V]], distinct: int, error: Exception) -> None:
         if isinstance(error, OutOfMemory):
@@ -198,7 +200,8 @@ class Batcher(Generic[P, V]):
             log.error("an item failed on the device", exc_info=error)
         self._deliver([(entry, DeviceFailed("the model failed on this input")) for entry in batch])
 
-    def _deliver(self, results: Iterable[tuple[_Entry[P, V], V | RequestError]]) -> None:
+    def _deliver(self, results: Iterable[tuple[_Entry[P, V], V | RequestError]], batch: Batch | None = None) -> None:
+        """Wakes the loop once for all that is complete, and for what it should know of the batch."""
         complete = []
         for entry, value in results:
             call = entry.call
@@ -206,14 +209,17 @@ class Batcher(Generic[P, V]):
             call.pending -= 1
             if not call.pending:
                 complete.append(call.future)
-        if complete and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_settle, complete)
+        if (complete or batch) and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._settle, complete, batch)
 
+    # ---- on the event loop ----
 
-def _settle(futures: "list[asyncio.Future[None]]") -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+    def _settle(self, futures: "list[asyncio.Future[None]]", batch: Batch | None) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+        if batch is not None:
+            self._observe(batch)
 
 
 def choose(waiting: Sequence[tuple[Hashable, float]], budget: Budget) -> list[int]:

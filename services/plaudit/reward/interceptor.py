@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
@@ -70,8 +70,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 await _abort(context, status, error)
             finally:
                 self._entered(-1)
-                self._metrics.duration.labels(method).observe(time.monotonic() - began)
-                self._metrics.requests.labels(method, self._label(request), Code.Name(code)).inc()
+                self._metrics.called(method, self._label(request), Code.Name(code), time.monotonic() - began)
 
         return counted
 
@@ -108,4 +107,4 @@ async def _abort(context: Context, status: status_pb2.Status, error: Exception) 
 def _request_id(request: Any) -> str:
     """The caller's, where it is short and printable; else one of our own."""
     given = str(getattr(request, "request_id", ""))
-    return given if given and len(given) <= 128 and given.isprintable() else uuid.uuid4().hex
+    return given if given and len(given) <= 128 and given.isprintable() else f"{random.getrandbits(64):016x}"

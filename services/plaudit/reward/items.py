@@ -148,7 +148,7 @@ class Drift(NamedTuple):
     reordered: float  # share of pairs of references whose order is another
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Card:
     """What a served model says about itself."""
 

@@ -1,12 +1,14 @@
 """The reward server's metrics, on a registry of its own. Labels are bounded: nothing a caller sends becomes one."""
 
+import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from plaudit.reward.admission import Admission
 from plaudit.reward.errors import DeadlineExpired, NonfiniteScore, RequestError
-from plaudit.reward.items import Answer, Card, Scored, TokensScored
+from plaudit.reward.items import Answer, Card, Durations, Scored, TokensScored
 from plaudit.reward.status import reason
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -15,6 +17,14 @@ TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
 SPREADS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 0.9)
+
+
+class _OfModel(NamedTuple):
+    """What is counted for every item of one model."""
+
+    ok: Counter
+    score: Histogram
+    std: Histogram
 
 
 class Metrics:
@@ -36,6 +46,7 @@ class Metrics:
         self.items = counter("reward_items_total", "Items by their outcome.", ["model", "outcome"])
         self.duration = histogram("reward_request_duration_seconds", "Whole calls.", SECONDS, ["method"])
         self.stage = histogram("reward_stage_duration_seconds", "Parts of a call.", SECONDS, ["stage"])
+        self._stages = [self.stage.labels(name) for name in Durations._fields]
         self.queue_items = gauge("reward_queue_items", "Items admitted and not yet answered.")
         self.queue_tokens = gauge("reward_queue_tokens", "Tokens admitted and not yet answered.")
         self.queue_drain = gauge("reward_queue_drain_seconds", "Time the admitted work takes at the measured rate.")
@@ -57,6 +68,21 @@ class Metrics:
         self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", ["model"])
         self.inflight = gauge("reward_inflight_requests", "Calls being answered.")
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop wakes.", SECONDS)
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019  # lives as long as the process
+    def _of_model(self, model: str) -> "_OfModel":
+        """Looking labels up takes as long as counting."""
+        return _OfModel(self.items.labels(model, "ok"), self.score.labels(model), self.ensemble_std.labels(model))
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019
+    def _of_call(self, method: str, model: str, code: str) -> tuple[Histogram, Counter]:
+        return self.duration.labels(method), self.requests.labels(method, model, code)
+
+    def called(self, method: str, model: str, code: str, seconds: float) -> None:
+        """A call ended."""
+        duration, requests = self._of_call(method, model, code)
+        duration.observe(seconds)
+        requests.inc()
 
     def loaded(self, card: Card, seconds: float) -> None:
         """One model is ready."""
@@ -84,28 +110,25 @@ class Metrics:
 
     def answered(self, model: str, answer: Answer) -> None:
         """A call's items have their outcomes."""
-        self.stage.labels("tokenize").observe(answer.durations.tokenize)
-        self.stage.labels("queue").observe(answer.durations.queue)
-        self.stage.labels("forward").observe(answer.durations.forward)
+        for stage, seconds in zip(self._stages, answer.durations, strict=True):
+            stage.observe(seconds)
         for outcome in answer.outcomes:
             if isinstance(outcome, RequestError):
                 self._failed(model, outcome)
         scored = [outcome for outcome in answer.outcomes if not isinstance(outcome, RequestError)]
-        self.items.labels(model, "ok").inc(len(scored))
-        self._scored(model, scored)
+        self._scored(self._of_model(model), scored)
 
-    def _scored(self, model: str, scored: Sequence[Scored | TokensScored]) -> None:
-        """Labels are looked up once for a call, not for every item."""
-        score, std = self.score.labels(model), self.ensemble_std.labels(model)
+    def _scored(self, of: "_OfModel", scored: Sequence[Scored | TokensScored]) -> None:
+        of.ok.inc(len(scored))
         for one in scored:
             if one.input_tokens:
                 self.input_tokens.observe(one.input_tokens)
             if one.truncated_tokens:
                 self.truncated.labels("left_prompt").inc()
             if isinstance(one, Scored):
-                score.observe(one.score)
+                of.score.observe(one.score)
                 if one.ensemble is not None:
-                    std.observe(one.ensemble.std)
+                    of.std.observe(one.ensemble.std)
 
     def _failed(self, model: str, error: RequestError) -> None:
         self.items.labels(model, reason(error).lower()).inc()

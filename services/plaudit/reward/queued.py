@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from plaudit.reward.admission import Admission
-from plaudit.reward.batcher import Batcher, Budget
+from plaudit.reward.batcher import Batch, Batcher, Budget
 from plaudit.reward.cache import Cache
 from plaudit.reward.errors import DeadlineExpired, RequestError
 from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome
@@ -60,9 +60,8 @@ class QueuedModel(Generic[P, V]):
         self._work, self._metrics, self._on_close = work, metrics, on_close
         self._cache: Cache[V] = Cache(limits.cache_items)
         self.tokens_per_byte = 0.3
-        self._loop = asyncio.get_running_loop()
-        budget = budget or Budget(limits.max_batch_tokens)
-        self._batcher = Batcher(card.name, work.run, budget, observe=self._batch_ran, loop=self._loop)
+        budget, loop = budget or Budget(limits.max_batch_tokens), asyncio.get_running_loop()
+        self._batcher = Batcher(card.name, work.run, budget, observe=self._batch_ran, loop=loop)
 
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
         """See Served.score."""
@@ -131,8 +130,6 @@ class QueuedModel(Generic[P, V]):
         if size:
             self.tokens_per_byte += 0.05 * (cost / size - self.tokens_per_byte)
 
-    def _batch_ran(self, items: int, cost: float, padded_cost: float, seconds: float) -> None:
-        """On the device thread: hands the figures to the loop, where the counters live."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.admission.measured, cost, seconds)
-        self._metrics.batch(items, cost, padded_cost)
+    def _batch_ran(self, batch: Batch) -> None:
+        self.admission.measured(batch.cost, batch.seconds)
+        self._metrics.batch(batch.items, batch.cost, batch.padded_cost)

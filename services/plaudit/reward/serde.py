@@ -1,5 +1,6 @@
 """Protobuf <-> domain; the only file of the server that knows both."""
 
+import functools
 from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
@@ -150,8 +151,9 @@ def _timings(answer: Answer) -> pb.Timings:
     return pb.Timings(tokenize=tokenize, queue=queue, forward=forward)
 
 
+@functools.lru_cache(maxsize=256)
 def provenance_to_pb(card: Card) -> pb.ModelProvenance:
-    """Where a score came from."""
+    """Where a score came from; the same message for each reply of a model, to be copied and not written to."""
     return pb.ModelProvenance(
         name=card.resource,
         version=card.version,
@@ -188,6 +190,5 @@ def card_to_pb(card: Card, limits: LimitSettings, deterministic: bool) -> pb.Mod
 
 
 def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration
+    whole, nanos = divmod(round(seconds * 1e9), 10**9)
+    return Duration(seconds=whole, nanos=nanos)
