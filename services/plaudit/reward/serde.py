@@ -26,7 +26,8 @@ def item_from_pb(wire: pb.ScoreItem) -> Item:
     """Raises InvalidItem."""
     match wire.WhichOneof("input"):
         case "text":
-            read: Text | Conversation | Tokens = Text(wire.text.prompt, wire.text.response)
+            text = wire.text  # once: each look at a field of a message makes an object
+            read: Text | Conversation | Tokens = Text(text.prompt, text.response)
         case "conversation":
             read = Conversation(wire.conversation.messages)
         case "tokens":
@@ -74,11 +75,15 @@ def _size(read: Text | Conversation | Tokens) -> int:
     """UTF-8 bytes, or 4 a token."""
     match read:
         case Text(prompt, response):
-            return len(prompt.encode()) + len(response.encode())
+            return _bytes(prompt) + _bytes(response)
         case Conversation(messages):
-            return sum(len(message.content.encode()) for message in messages)
+            return sum(_bytes(message.content) for message in messages)
         case Tokens(prompt_ids, response_ids, _):
             return 4 * (len(prompt_ids) + len(response_ids))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def scores_to_pb(answer: Answer, request: pb.ScoreRequest, card: Card) -> pb.ScoreResponse:
