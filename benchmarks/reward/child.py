@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -125,3 +126,16 @@ def write_ready(path: str, **says: object) -> None:
     part = Path(path + ".part")
     part.write_text(json.dumps(says))
     part.replace(path)
+
+
+def take_output() -> TextIO:
+    """For a contender that answers commands: its output for the answers alone. Whatever else is printed is dropped."""
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return output
+
+
+def obey(do: Callable[[dict[str, Any]], dict[str, Any]], output: TextIO) -> None:
+    """Answers commands until there are no more."""
+    for line in sys.stdin:
+        print(json.dumps(do(json.loads(line))), file=output, flush=True)

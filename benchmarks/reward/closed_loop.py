@@ -12,8 +12,10 @@ its processor time is reported, since on a machine with few cores a server's thr
 server tokenises beside torch's threads, the bare loop before each window: so compare processor time, too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
 
 from child import Child
 from measure import Figure, report, turns
@@ -22,90 +24,134 @@ from setting import WINDOW, Setting, Turn, model_arguments, setting
 BUDGETS = (512, 1024, 2048, 4096, 8192, 16384)
 WAITS = (0.0, 0.005, 0.02, 0.1)
 
-
-def best(candidates: tuple[int, ...] | tuple[float, ...], rate: Callable[[int | float], float]) -> tuple[float, float]:
-    """The candidate with the highest rate, and that rate."""
-    rates = {candidate: rate(candidate) for candidate in candidates}
-    winner = max(rates, key=lambda candidate: rates[candidate])
-    return winner, rates[winner]
+T = TypeVar("T")
 
 
-def tuned_bare(at: Setting, bare: Child) -> tuple[int, float]:
-    """The bare loop's best budget, and its items a second with it."""
-    at.loop(bare, 0, WINDOW, BUDGETS[0])  # warm
-    budget, rate = best(BUDGETS, lambda budget: at.loop(bare, 0, 2 * WINDOW, int(budget)).rate)
-    return int(budget), rate
+@dataclass(frozen=True)
+class Plan:
+    """How a comparison is run."""
+
+    at: Setting
+    budget: int  # padded tokens of a piece, where the bare loop is fastest
+    count: int  # items of a turn
+    rounds: int
+
+
+def fastest(candidates: Sequence[T], measure: Callable[[T], Turn]) -> tuple[T, Turn]:
+    """The candidate that scores the most items a second, and its measurement."""
+    return max(((candidate, measure(candidate)) for candidate in candidates), key=lambda found: found[1].rate)
+
+
+def plan(at: Setting, rounds: int, seconds: float) -> Plan:
+    """Tunes the bare loop; a turn is whole windows, at least four, about `seconds` of it."""
+    with at.by_hand("bare") as bare:
+        at.loop(bare, 0, WINDOW, BUDGETS[0])  # warm
+        budget, turn = fastest(BUDGETS, lambda budget: at.loop(bare, 0, 2 * WINDOW, budget))
+    return Plan(at, budget, WINDOW * max(4, round(turn.rate * seconds / WINDOW)), rounds)
 
 
 def tuned_fastapi(at: Setting, stack: ExitStack) -> Child:
-    """The faster one of the two ways to call the model; it stays up."""
+    """With the faster one of the two ways to call the model."""
 
-    def rate(mode: str) -> float:
+    def measure(mode: str) -> Turn:
         with at.by_hand("fastapi_app", mode) as server:
-            at.closed(server, 0, WINDOW)
-            return at.closed(server, 0, 2 * WINDOW).rate
+            at.closed(server, 0, WINDOW)  # warm
+            return at.closed(server, 0, 2 * WINDOW)
 
-    server = stack.enter_context(at.by_hand("fastapi_app", max(("async", "lock"), key=rate)))
+    mode, _ = fastest(("async", "lock"), measure)
+    server = stack.enter_context(at.by_hand("fastapi_app", mode))
     at.closed(server, 0, WINDOW)
     return server
 
 
-def against_loop_and_fastapi(at: Setting, rounds: int, seconds: float, stack: ExitStack) -> tuple[str, list[Figure]]:
-    """Figures 1 and 2."""
-    bare = stack.enter_context(at.by_hand("bare"))
-    budget, rate = tuned_bare(at, bare)
-    ours, fastapi = stack.enter_context(at.plaudit()), tuned_fastapi(at, stack)
-    count = windows(rate, seconds)
-    measured = list(
-        turns(
-            rounds,
-            {
-                "plaudit": lambda seed: at.closed(ours, seed, count),
-                "bare": lambda seed: at.loop(bare, seed, count, budget),
-                "fastapi": lambda seed: at.closed(fastapi, seed, count),
-                "one by one": lambda seed: at.loop(bare, seed, count, 0),
-            },
-        )
-    )
-    gain = [m["bare"].rate / m["one by one"].rate for m in measured]
-    over = [m["plaudit"].rate / m["fastapi"].rate for m in measured]
-    figures = [
-        Figure("plaudit / bare loop", [m["plaudit"].rate / m["bare"].rate for m in measured], 0.95),
-        Figure("plaudit / bare loop, by processor time", [m["bare"].cpu / m["plaudit"].cpu for m in measured]),
+def tuned_ray(at: Setting, budget: int, stack: ExitStack) -> Child:
+    """With the best wait."""
+    server = stack.enter_context(at.by_hand("ray_serve", str(budget)))
+    at.closed(server, 0, WINDOW)
+
+    def measure(wait: float) -> Turn:
+        server.ask(wait=wait)
+        return at.closed(server, 0, 4 * WINDOW)
+
+    wait, _ = fastest(WAITS, measure)
+    server.ask(wait=wait)
+    return server
+
+
+def against_loop_and_fastapi(plan: Plan, stack: ExitStack) -> list[Figure]:
+    """Batched and one by one, with a server and without."""
+    at, count = plan.at, plan.count
+    ours, bare = stack.enter_context(at.plaudit()), stack.enter_context(at.by_hand("bare"))
+    fastapi = tuned_fastapi(at, stack)
+    at.loop(bare, 0, WINDOW, plan.budget)
+    contenders = {
+        "plaudit": lambda seed: at.closed(ours, seed, count),
+        "bare loop": lambda seed: at.loop(bare, seed, count, plan.budget),
+        "fastapi": lambda seed: at.closed(fastapi, seed, count),
+        "bare loop one by one": lambda seed: at.loop(bare, seed, count, 0),
+    }
+    rounds = list(turns(plan.rounds, contenders))
+    gain, over = ratios(rounds, "bare loop", "bare loop one by one"), ratios(rounds, "plaudit", "fastapi")
+    return [
+        Figure("plaudit / bare loop", ratios(rounds, "plaudit", "bare loop"), 0.95),
+        Figure("plaudit / bare loop, items per processor second", by_cpu(rounds, "plaudit", "bare loop")),
         Figure("what batching brings the bare loop", gain),
         Figure("plaudit / fastapi", over),
         Figure("plaudit / fastapi, of what batching brings", [o / g for o, g in zip(over, gain, strict=True)], 0.9),
-        *rates(measured),
+        *each(rounds),
     ]
-    title = f"{count} items a turn, {rounds} rounds, {at.threads} thread(s), bare loop in pieces of {budget} tokens"
-    return title, figures
 
 
-def windows(rate: float, seconds: float) -> int:
-    """Items of a turn: whole windows, at least four, about so many seconds."""
-    return WINDOW * max(4, round(rate * seconds / WINDOW))
+def against_ray(plan: Plan, stack: ExitStack) -> list[Figure]:
+    """Two servers that batch. Ray Serve is up only here: it takes a tenth of a core when idle."""
+    at, count = plan.at, plan.count
+    ours, ray = stack.enter_context(at.plaudit()), tuned_ray(at, plan.budget, stack)
+    contenders = {
+        "plaudit": lambda seed: at.closed(ours, seed, count),
+        "ray": lambda seed: at.closed(ray, seed, count),
+    }
+    rounds = list(turns(plan.rounds, contenders))
+    return [
+        Figure("plaudit / ray", ratios(rounds, "plaudit", "ray"), 1.2),
+        Figure("plaudit / ray, items per processor second", by_cpu(rounds, "plaudit", "ray")),
+        *each(rounds),
+    ]
 
 
-def rates(measured: list[dict[str, Turn]]) -> Iterator[Figure]:
+def ratios(rounds: Sequence[dict[str, Turn]], one: str, other: str) -> list[float]:
+    """Items a second of one over the other's, round by round."""
+    return [turn[one].rate / turn[other].rate for turn in rounds]
+
+
+def by_cpu(rounds: Sequence[dict[str, Turn]], one: str, other: str) -> list[float]:
+    """The same for items per second of processor time."""
+    return [turn[other].cpu / turn[one].cpu for turn in rounds]
+
+
+def each(rounds: Sequence[dict[str, Turn]]) -> Iterator[Figure]:
     """What each contender did by itself."""
-    for name in measured[0]:
-        yield Figure(name, [m[name].rate for m in measured], unit="items/s")
-        yield Figure(f"{name}: processor time", [1e3 * m[name].cpu / m[name].items for m in measured], unit="ms/item")
-    generator = [1e3 * m["plaudit"].generator_cpu / m["plaudit"].items for m in measured]
-    yield Figure("load generator beside plaudit: processor time", generator, unit="ms/item")
+    for name in rounds[0]:
+        yield Figure(name, [turn[name].rate for turn in rounds], unit="items/s")
+        yield Figure(f"{name}: processor", [1e3 * turn[name].cpu / turn[name].items for turn in rounds], unit="ms/item")
+    generator = [1e3 * turn["plaudit"].generator_cpu / turn["plaudit"].items for turn in rounds]
+    yield Figure("load generator beside plaudit: processor", generator, unit="ms/item")
+
+
+COMPARISONS = {"loop": against_loop_and_fastapi, "ray": against_ray}
 
 
 def main() -> None:
     """Prints a table for each comparison."""
     parser = model_arguments(__doc__, rounds=5, seconds=10)
-    parser.add_argument("--without", action="append", default=[], choices=["loop", "ray"])
+    parser.add_argument("--only", choices=COMPARISONS, help="one of the comparisons")
     parsed = parser.parse_args()
     with setting(parsed) as at:
-        for name, compare in (("loop", against_loop_and_fastapi),):
-            if name not in parsed.without:
-                with ExitStack() as stack:
-                    title, figures = compare(at, parsed.rounds, parsed.seconds, stack)
-                report(title, figures, parsed.json)
+        planned = plan(at, parsed.rounds, parsed.seconds)
+        title = f"{planned.count} items a turn, {at.threads} thread(s), pieces of {planned.budget} tokens in the loop"
+        for name in [parsed.only] if parsed.only else COMPARISONS:
+            with ExitStack() as stack:
+                figures = COMPARISONS[name](planned, stack)
+            report(f"Closed loop, {name}: {title}", figures, parsed.json)
 
 
 if __name__ == "__main__":

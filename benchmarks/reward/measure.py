@@ -43,12 +43,15 @@ class Figure:
         return self.mean - half, self.mean + half
 
     @property
-    def met(self) -> bool | None:
-        """Whether the interval reaches the target; None where there is none."""
+    def met(self) -> Literal["yes", "by interval", "no"] | None:
+        """Whether the mean reaches the target, or else the interval; None where there is none."""
         if self.target is None:
             return None
-        low, high = self.interval or (self.mean, self.mean)
-        return high >= self.target if self.better == "higher" else low <= self.target
+        sign = 1 if self.better == "higher" else -1
+        if sign * self.mean >= sign * self.target:
+            return "yes"
+        reach = max(sign * end for end in self.interval or (self.mean,))
+        return "by interval" if reach >= sign * self.target else "no"
 
 
 def turns(rounds: int, contenders: dict[str, Callable[[int], T]]) -> Iterable[dict[str, T]]:
@@ -79,9 +82,8 @@ def report(title: str, figures: Sequence[Figure], file: Path | None) -> None:
         interval = " to ".join(_number(end) for end in one.interval) if one.interval else ""
         sign = {"higher": "≥", "lower": "≤"}[one.better]
         target = "" if one.target is None else f"{sign} {_number(one.target)}"
-        met = {None: "", True: "yes", False: "NO"}[one.met]
         name = f"{one.name}, {one.unit}" if one.unit else one.name
-        table.add_row(name, _number(one.mean), interval, target, met)
+        table.add_row(name, _number(one.mean), interval, target, one.met or "")
     Console().print(table)
     if file is not None:
         lines = [asdict(one) | {"mean": one.mean, "interval": one.interval, "met": one.met} for one in figures]

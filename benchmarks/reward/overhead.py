@@ -8,6 +8,7 @@ Read from the operating system for the server's process, so the load generator d
 The rule's own search of a response of some ten words is in the server's share.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from child import Child
@@ -34,42 +35,36 @@ def cost(server: Child, seed: int, count: int, items: int) -> Cost:
     return Cost(1e6 * (server.cpu() - before) / count, 1e6 * outcome.seconds / count)
 
 
+def figures(rounds: list[dict[str, Cost]]) -> Iterator[Figure]:
+    """Of all rounds."""
+    ratio = [one["ours"].cpu / one["echo"].cpu for one in rounds]
+    yield Figure("one item: processor, ours / bare server's", ratio, 2, "lower")
+    for name in ("ours", "echo"):
+        yield Figure(f"one item: processor, {name}", [one[name].cpu for one in rounds], unit="µs")
+        yield Figure(f"one item: between answers, {name}", [one[name].wall for one in rounds], unit="µs")
+    ours, echo = ([one[name].cpu / LARGE for one in rounds] for name in ("ours 64", "echo 64"))
+    yield Figure("64 items: processor for each, ours", ours, 20, "lower", "µs")
+    yield Figure("64 items: processor for each, echo", echo, unit="µs")
+
+
 def main() -> None:
     """Prints a table."""
-    parser = arguments(__doc__, rounds=5, seconds=0)
-    parser.add_argument("--requests", type=int, default=8000, help="of one item, in a measurement; default 8000")
-    parsed = parser.parse_args()
-    large = parsed.requests // 16
+    parsed = arguments(__doc__, rounds=5, seconds=4).parse_args()
     with serving(RULE, 1) as ours, Child("-m", "contenders.echo", "{ready}") as echo:
         for server in (ours, echo):
-            cost(server, 0, 500, 1)  # warm
-            cost(server, 0, 50, LARGE)
-        measured = list(
-            turns(
-                parsed.rounds,
-                {
-                    "ours": lambda seed: cost(ours, seed, parsed.requests, 1),
-                    "echo": lambda seed: cost(echo, seed, parsed.requests, 1),
-                    "ours 64": lambda seed: cost(ours, seed, large, LARGE),
-                    "echo 64": lambda seed: cost(echo, seed, large, LARGE),
-                },
-            )
-        )
-    figures = [
-        Figure(
-            "one item: processor time, of the bare server's",
-            [m["ours"].cpu / m["echo"].cpu for m in measured],
-            2.0,
-            "lower",
-        ),
-        Figure("one item: processor time", [m["ours"].cpu for m in measured], unit="µs"),
-        Figure("one item: processor time of the bare server", [m["echo"].cpu for m in measured], unit="µs"),
-        Figure("one item: time between answers", [m["ours"].wall for m in measured], unit="µs"),
-        Figure("one item: time between answers of the bare server", [m["echo"].wall for m in measured], unit="µs"),
-        Figure("64 items: processor time per item", [m["ours 64"].cpu / LARGE for m in measured], 20.0, "lower", "µs"),
-        Figure("64 items: of the bare server", [m["echo 64"].cpu / LARGE for m in measured], unit="µs"),
-    ]
-    report(f"A model that costs nothing, {parsed.rounds} rounds of {parsed.requests} requests", figures, parsed.json)
+            cost(server, 0, 50, LARGE)  # warm
+            warm = cost(server, 0, 500, 1)
+        single = round(1e6 * parsed.seconds / warm.wall)
+        large = single // 16
+        contenders = {
+            "ours": lambda seed: cost(ours, seed, single, 1),
+            "echo": lambda seed: cost(echo, seed, single, 1),
+            "ours 64": lambda seed: cost(ours, 1000 + seed, large, LARGE),
+            "echo 64": lambda seed: cost(echo, 1000 + seed, large, LARGE),
+        }
+        measured = list(turns(parsed.rounds, contenders))
+    title = f"Overhead: a model that costs nothing, {single} requests of one item, {large} of 64"
+    report(title, list(figures(measured)), parsed.json)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from load import Load, run
 from measure import arguments
 
 from plaudit.reward.folder import NAME
+from plaudit.telemetry.quiet import quiet_libraries
 
 WINDOW = 64
 """Items of one window of the bare loop, and clients of the closed loop: what is there to be batched at any time."""
@@ -92,6 +93,7 @@ def model_arguments(description: str | None, rounds: int, seconds: float) -> arg
 @contextmanager
 def setting(parsed: argparse.Namespace) -> Iterator[Setting]:
     """Makes the model where none is given."""
+    quiet_libraries()
     with ExitStack() as stack:
         folder = parsed.model
         if folder is None:

@@ -9,18 +9,17 @@ Reads commands, one line of JSON each, and answers each with one:
     {"do": "costs", "shapes": [[items, width], ...]}       median seconds of a forward of that shape
 """
 
-import json
 import statistics
 import sys
 import time
 from typing import Any
 
-from child import write_ready
+from child import obey, take_output, write_ready
 from workload import pairs
 
 from contenders.scorer import WINDOW, Scorer
 
-REPEATS = 5
+REPEATS = 3
 
 
 def texts(command: dict[str, Any]) -> list[str]:
@@ -52,18 +51,19 @@ def costs(scorer: Scorer, shapes: list[tuple[int, int]]) -> dict[str, Any]:
 def main() -> None:
     """Until there are no more commands."""
     ready, folder, longest, threads = sys.argv[1:]
-    scorer = Scorer(folder, int(longest), int(threads))
-    write_ready(ready)
-    for line in sys.stdin:
-        command = json.loads(line)
+    output, scorer = take_output(), Scorer(folder, int(longest), int(threads))
+
+    def do(command: dict[str, Any]) -> dict[str, Any]:
         match command["do"]:
             case "score":
-                answer = score(scorer, command)
+                return score(scorer, command)
             case "lengths":
-                answer = {"lengths": [len(row) for row in scorer.ids(texts(command))]}
+                return {"lengths": [len(row) for row in scorer.ids(texts(command))]}
             case _:
-                answer = costs(scorer, command["shapes"])
-        print(json.dumps(answer), flush=True)
+                return costs(scorer, command["shapes"])
+
+    write_ready(ready)
+    obey(do, output)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ thread of the pool, one at a time. uvicorn with uvloop and httptools, no access 
 there is one text.
 """
 
-# fastapi is installed for benchmarks alone
-# mypy: disable-error-code="import-not-found"
-
 import asyncio
 import sys
 import threading
