@@ -38,7 +38,9 @@ class Admission:
             yield place
         finally:
             self.items -= place.items
-            self.cost -= place.cost
+            self.cost = (
+                self.cost - place.cost if self.items else 0.0
+            )  # sums of floats drift, nothing is exactly nothing
 
     def correct(self, place: Place, cost: float) -> None:
         """Replaces the estimate by what was counted."""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 SERVICE = "plaudit_protos.reward.v1.RewardService"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
+LATENCY = 0.1
+"""Seconds by which a caller's time may be over before ours: its call took as long to get here."""
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler = Callable[[Any, Context], Awaitable[Any]]
 Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -61,8 +63,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             try:
                 return await call(request, context)
             except asyncio.CancelledError:
-                code = Code.CANCELLED
-                self._metrics.cancelled.labels("call").inc()
+                code = _gave_up(context)
+                self._metrics.cancelled.labels("call").inc(code == Code.CANCELLED)
                 raise
             except Exception as error:
                 status = self._status(error)
@@ -95,6 +97,12 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return self._catalog.find(getattr(request, "model", getattr(request, "name", ""))).card.name
         except RequestError:
             return "unknown"
+
+
+def _gave_up(context: Context) -> Code.ValueType:
+    """As the caller sees it: by its own will or, as far as can be told from here, because its time was over."""
+    left = context.time_remaining()
+    return Code.CANCELLED if left is None or left > LATENCY else Code.DEADLINE_EXCEEDED
 
 
 async def _abort(context: Context, status: status_pb2.Status, error: Exception) -> None:
