@@ -5,35 +5,38 @@ An item that no request may hold fails alone, here, without a call.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from plaudit_client.errors import InvalidRequest
 from plaudit_client.serde import item_bytes, item_to_pb
 from plaudit_client.types import ModelLimits, ScoreFailure, ScoreItem
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 
+Request = TypeVar("Request", pb.ScoreRequest, pb.ScoreTokensRequest)
+
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Generic[Request]):
     """One request, and where its items stand in the batch."""
 
     positions: tuple[int, ...]
-    request: pb.ScoreRequest
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Generic[Request]):
     """The requests that answer a batch, and the items that get none."""
 
-    chunks: list[Chunk]
+    chunks: list[Chunk[Request]]
     failures: dict[int, ScoreFailure]
     """By position in the batch."""
 
 
-def plan(items: Sequence[ScoreItem], limits: ModelLimits, model: str) -> Plan:
-    """Every position of `items` is in exactly one chunk or among the failures."""
+def plan(items: Sequence[ScoreItem], limits: ModelLimits, empty: Request) -> Plan[Request]:
+    """Every position of `items` is in exactly one chunk or among the failures; requests are `empty` with items."""
     wires: list[tuple[int, pb.ScoreItem]] = []
     failures: dict[int, ScoreFailure] = {}
-    room = limits.max_request_bytes - pb.ScoreRequest(model=model).ByteSize()
+    room = limits.max_request_bytes - empty.ByteSize()
     for position, item in enumerate(items):
         try:
             wire = item_to_pb(item)
@@ -42,7 +45,7 @@ def plan(items: Sequence[ScoreItem], limits: ModelLimits, model: str) -> Plan:
             failures[position] = ScoreFailure(item.item_id, error.reason, str(error), "INVALID_ARGUMENT")
         else:
             wires.append((position, wire))
-    return Plan(list(_pack(wires, limits.max_items, room, model)), failures)
+    return Plan(list(_pack(wires, limits.max_items, room, empty)), failures)
 
 
 def _check_size(wire: pb.ScoreItem, max_item_bytes: int, room: int) -> None:
@@ -55,24 +58,29 @@ def _check_size(wire: pb.ScoreItem, max_item_bytes: int, room: int) -> None:
     raise InvalidRequest(message, reason="INPUT_TOO_LONG")
 
 
-def _pack(wires: Iterable[tuple[int, pb.ScoreItem]], max_items: int, room: int, model: str) -> Iterator[Chunk]:
+def _pack(
+    wires: Iterable[tuple[int, pb.ScoreItem]], max_items: int, room: int, empty: Request
+) -> Iterator[Chunk[Request]]:
     """Fills one request after the other."""
     batch: list[tuple[int, pb.ScoreItem]] = []
     used = 0
     for position, wire in wires:
         cost = _cost(wire)
         if batch and (len(batch) == max_items or used + cost > room):
-            yield _chunk(batch, model)
+            yield _chunk(batch, empty)
             batch, used = [], 0
         batch.append((position, wire))
         used += cost
     if batch:
-        yield _chunk(batch, model)
+        yield _chunk(batch, empty)
 
 
-def _chunk(batch: list[tuple[int, pb.ScoreItem]], model: str) -> Chunk:
+def _chunk(batch: list[tuple[int, pb.ScoreItem]], empty: Request) -> Chunk[Request]:
     positions, wires = zip(*batch, strict=True)
-    return Chunk(positions, pb.ScoreRequest(model=model, items=wires))
+    request = type(empty)()
+    request.CopyFrom(empty)
+    request.items.extend(wires)
+    return Chunk(positions, request)
 
 
 def _cost(wire: pb.ScoreItem) -> int:

@@ -16,7 +16,7 @@ from plaudit_client.channel import open_aio_channel, open_channel
 from plaudit_client.errors import ClientClosed, RewardError
 from plaudit_client.retry import RetryCounts, RetryPolicy
 from plaudit_client.status import from_rpc
-from plaudit_client.types import ModelInfo, Score, ScoreFailure, ScoreItem
+from plaudit_client.types import Candidate, Message, ModelInfo, Ranking, Score, ScoreFailure, ScoreItem, TokenScores
 from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceStub
 
 T = TypeVar("T")
@@ -42,12 +42,35 @@ class RewardClient:
         self._stub = RewardServiceStub(self._channel)
         self._closed = threading.Event()
 
-    def score(self, items: Sequence[ScoreItem], *, timeout: float | None = None) -> list[Score | ScoreFailure]:
-        """One result per item, in order, however many requests that takes.
+    def score(
+        self, items: Sequence[ScoreItem], *, members: bool = False, timeout: float | None = None
+    ) -> list[Score | ScoreFailure]:
+        """One result per item, in order, however many requests that takes; with the `members` of an ensemble, if asked.
 
         `timeout` bounds everything: splitting, waiting, retries. Raises RewardError when the call as a whole failed.
         """
-        return self._run(self._core.score(items, timeout))
+        return self._run(self._core.score(items, members, timeout))
+
+    def rank(
+        self,
+        prompt: str | Sequence[Message],
+        candidates: Sequence[str | Candidate],
+        *,
+        top_n: int = 0,
+        members: bool = False,
+        timeout: float | None = None,
+    ) -> Ranking:
+        """The candidates for `prompt` (text, or the turns before the response), best first; best-of-n is `.best`.
+
+        All of them, or the best `top_n`; in one request, so at most `ModelLimits.max_items`.
+        """
+        return self._run(self._core.rank(prompt, candidates, top_n, members, timeout))
+
+    def score_tokens(
+        self, items: Sequence[ScoreItem], *, timeout: float | None = None
+    ) -> list[TokenScores | ScoreFailure]:
+        """As `score`, of a model that scores each token of the response (`ModelInfo.scores_tokens`)."""
+        return self._run(self._core.score_tokens(items, timeout))
 
     def get_model(self, *, timeout: float | None = None) -> ModelInfo:
         """What the server says about the model now."""
@@ -130,9 +153,36 @@ class AsyncRewardClient:
         self._core = core.Core(model, timeout, retry or RetryPolicy())
         self._closed = False
 
-    async def score(self, items: Sequence[ScoreItem], *, timeout: float | None = None) -> list[Score | ScoreFailure]:  # noqa: ASYNC109
+    async def score(
+        self,
+        items: Sequence[ScoreItem],
+        *,
+        members: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> list[Score | ScoreFailure]:
         """As `RewardClient.score`; cancelling it cancels the calls."""
-        return await self._run(self._core.score(items, timeout))
+        return await self._run(self._core.score(items, members, timeout))
+
+    async def rank(
+        self,
+        prompt: str | Sequence[Message],
+        candidates: Sequence[str | Candidate],
+        *,
+        top_n: int = 0,
+        members: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Ranking:
+        """As `RewardClient.rank`."""
+        return await self._run(self._core.rank(prompt, candidates, top_n, members, timeout))
+
+    async def score_tokens(
+        self,
+        items: Sequence[ScoreItem],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> list[TokenScores | ScoreFailure]:
+        """As `RewardClient.score_tokens`."""
+        return await self._run(self._core.score_tokens(items, timeout))
 
     async def get_model(self, *, timeout: float | None = None) -> ModelInfo:  # noqa: ASYNC109
         """As `RewardClient.get_model`."""

@@ -11,22 +11,34 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from plaudit_client import serde
 from plaudit_client.chunking import Chunk, plan
 from plaudit_client.errors import DeadlineExceeded, InvalidRequest, ModelNotFound, RewardError, ServerUnavailable
 from plaudit_client.retry import RetryBudget, RetryPolicy
-from plaudit_client.serde import model_from_pb, results_from_pb
-from plaudit_client.types import ModelInfo, Score, ScoreFailure, ScoreItem
+from plaudit_client.types import (
+    Candidate,
+    Message,
+    ModelInfo,
+    Ranking,
+    Score,
+    ScoreFailure,
+    ScoreItem,
+    TokenScores,
+)
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 
 T = TypeVar("T")
+R = TypeVar("R", pb.ScoreRequest, pb.ScoreTokensRequest)
+Method = Literal["Score", "RankCandidates", "ScoreTokens", "GetModel"]
+Request = pb.ScoreRequest | pb.RankCandidatesRequest | pb.ScoreTokensRequest | pb.GetModelRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """Outcome: the reply, or a RewardError thrown into the flow."""
 
-    method: Literal["Score", "GetModel"]
-    request: pb.ScoreRequest | pb.GetModelRequest
+    method: "Method"
+    request: "Request"
     timeout: float
 
 
@@ -57,16 +69,51 @@ class Core:
         self._known: ModelInfo | None = None
         self.budget = RetryBudget(clock=clock)
 
-    def score(self, items: Sequence[ScoreItem], timeout: float | None) -> Flow[list[Score | ScoreFailure]]:
+    def score(
+        self, items: Sequence[ScoreItem], members: bool, timeout: float | None
+    ) -> Flow[list[Score | ScoreFailure]]:
+        """As `RewardClient.score`."""
+        empty = pb.ScoreRequest(model=self._model, include_members=members)
+        return (yield from self._in_chunks("Score", items, empty, serde.results_from_pb, timeout))
+
+    def score_tokens(self, items: Sequence[ScoreItem], timeout: float | None) -> Flow[list[TokenScores | ScoreFailure]]:
+        """As `RewardClient.score_tokens`."""
+        empty = pb.ScoreTokensRequest(model=self._model)
+        return (yield from self._in_chunks("ScoreTokens", items, empty, serde.token_results_from_pb, timeout))
+
+    def rank(
+        self,
+        prompt: str | Sequence[Message],
+        candidates: Sequence[str | Candidate],
+        top_n: int,
+        members: bool,
+        timeout: float | None,
+    ) -> Flow[Ranking]:
+        """As `RewardClient.rank`."""
+        if not candidates:
+            return Ranking((), ())
+        request = serde.ranking_to_pb(prompt, candidates)
+        request.model, request.top_n, request.include_members = self._model, top_n, members
+        reply = yield from self._persist("RankCandidates", request, self._deadline(timeout))
+        return serde.ranking_from_pb(reply)
+
+    def _in_chunks(
+        self,
+        method: Method,
+        items: Sequence[ScoreItem],
+        empty: R,
+        read: Callable[[Any, int], list[Any]],
+        timeout: float | None,
+    ) -> Flow[list[Any]]:
         """Splits by the model's limits, sends the chunks side by side, and puts the results back in order."""
         if not items:
             return []
         deadline = self._deadline(timeout)
         model = self._known or (yield from self._get_model(deadline))
-        planned = plan(items, model.limits, self._model)
-        results: dict[int, Score | ScoreFailure] = dict(planned.failures)
+        planned = plan(items, model.limits, empty)
+        results: dict[int, Any] = dict(planned.failures)
         try:
-            answers = yield Together([self._score_chunk(chunk, deadline) for chunk in planned.chunks])
+            answers = yield Together([self._chunk(method, chunk, read, deadline) for chunk in planned.chunks])
         except (InvalidRequest, ModelNotFound):
             self._known = None  # another model may have come up behind the address
             raise
@@ -91,20 +138,20 @@ class Core:
                     raise ServerUnavailable(f"not ready after {timeout:g} s: {error}", reason=error.reason) from None
             yield Wait(delay)
 
-    def _score_chunk(self, chunk: Chunk, deadline: float) -> Flow[list[Score | ScoreFailure]]:
-        reply = yield from self._persist("Score", chunk.request, deadline)
-        return results_from_pb(reply, expected=len(chunk.positions))
+    def _chunk(
+        self, method: Method, chunk: Chunk[R], read: Callable[[Any, int], list[Any]], deadline: float
+    ) -> Flow[list[Any]]:
+        reply = yield from self._persist(method, chunk.request, deadline)
+        return read(reply, len(chunk.positions))
 
     def _get_model(self, deadline: float) -> Flow[ModelInfo]:
         return self._remember((yield from self._persist("GetModel", pb.GetModelRequest(name=self._model), deadline)))
 
     def _remember(self, reply: pb.GetModelResponse) -> ModelInfo:
-        self._known = model_from_pb(reply.model)
+        self._known = serde.model_from_pb(reply.model)
         return self._known
 
-    def _persist(
-        self, method: Literal["Score", "GetModel"], request: pb.ScoreRequest | pb.GetModelRequest, deadline: float
-    ) -> Flow[Any]:
+    def _persist(self, method: Method, request: Request, deadline: float) -> Flow[Any]:
         """One call and its retries, as far as policy, budget and deadline go."""
         self.budget.pay_in()
         attempt = 0
@@ -119,9 +166,7 @@ class Core:
                     raise
             yield Wait(delay)
 
-    def _call(
-        self, method: Literal["Score", "GetModel"], request: pb.ScoreRequest | pb.GetModelRequest, deadline: float
-    ) -> Call:
+    def _call(self, method: Method, request: Request, deadline: float) -> Call:
         left = deadline - self._clock()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed before the call was made")

@@ -99,6 +99,16 @@ class FakeRewardServer(RewardServiceServicer):
         results = [serde.result_to_pb(self._result(item), item.item_id) for item in items]
         return pb.ScoreResponse(results=results, model=serde.provenance_to_pb(self.model.provenance))
 
+    def RankCandidates(  # noqa: N802
+        self, request: pb.RankCandidatesRequest, context: grpc.ServicerContext
+    ) -> pb.RankCandidatesResponse:
+        """Called by gRPC; each candidate is scored as an item of its own."""
+        self._admit(request.model, context)
+        items = [serde.candidate_from_pb(request, candidate) for candidate in request.candidates]
+        with self._lock:
+            self.requests.append(tuple(items))
+        return serde.ranking_result_to_pb([self._result(item) for item in items], request, self.model.provenance)
+
     def GetModel(self, request: pb.GetModelRequest, context: grpc.ServicerContext) -> pb.GetModelResponse:  # noqa: N802
         """Called by gRPC."""
         self._admit(request.name, context)

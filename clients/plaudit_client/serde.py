@@ -1,6 +1,7 @@
 """Protobuf <-> domain, both ways (the fake server needs the way back); the only file that knows both."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC
 
 from google.protobuf.any_pb2 import Any
@@ -72,24 +73,114 @@ def item_bytes(wire: pb.ScoreItem) -> int:
     return sum(len(text.encode()) for text in texts) + 4 * tokens
 
 
+def ranking_to_pb(
+    prompt: str | Sequence[types.Message], candidates: Sequence[str | types.Candidate]
+) -> pb.RankCandidatesRequest:
+    """Raises InvalidRequest for what protobuf cannot hold."""
+    try:
+        request = pb.RankCandidatesRequest()
+        if isinstance(prompt, str):
+            request.text = prompt
+        else:
+            turns = [pb.Message(role=message.role, content=message.content) for message in prompt]
+            request.conversation.CopyFrom(pb.Conversation(messages=turns))
+        for one in candidates:
+            candidate = types.Candidate(one) if isinstance(one, str) else one
+            finish = FINISH_TO_PB[candidate.finish_reason]
+            request.candidates.add(
+                candidate_id=candidate.candidate_id, response=candidate.response, finish_reason=finish
+            )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest(f"candidates cannot be sent: {error}", reason="INVALID_ITEM") from None
+    return request
+
+
+def ranking_from_pb(reply: pb.RankCandidatesResponse) -> types.Ranking:
+    """A candidate whose score is no finite number is unranked."""
+    model = provenance_from_pb(reply.model)
+    ranked, unranked = [], []
+    for place in reply.ranked:
+        result = _score_from_pb(place.score, place.candidate_id, model)
+        if isinstance(result, types.Score):
+            ranked.append(types.Ranked(place.index, result))
+        else:
+            unranked.append(types.Unranked(place.index, result))
+    unranked += [types.Unranked(one.index, _failure_from_pb(one.error, one.candidate_id)) for one in reply.unranked]
+    return types.Ranking(tuple(ranked), tuple(unranked))
+
+
+def token_results_from_pb(reply: pb.ScoreTokensResponse, expected: int) -> list[types.TokenScores | types.ScoreFailure]:
+    """As `results_from_pb`."""
+    _check_count(len(reply.results), expected)
+    model = provenance_from_pb(reply.model)
+    return [_tokens_from_pb(result, model) for result in reply.results]
+
+
+def _tokens_from_pb(wire: pb.TokensResult, model: types.Provenance) -> types.TokenScores | types.ScoreFailure:
+    if wire.WhichOneof("result") != "scores":
+        return _failure_from_pb(wire.error, wire.item_id)
+    if not all(token.HasField("score") and math.isfinite(token.score) for token in wire.scores.tokens):
+        return _no_number(wire.item_id)
+    tokens = tuple(
+        types.TokenScore(
+            token.token_id,
+            token.score,
+            token.begin if token.HasField("begin") else None,
+            token.end if token.HasField("end") else None,
+        )
+        for token in wire.scores.tokens
+    )
+    counts = (wire.scores.input_tokens, wire.scores.truncated_tokens)
+    return types.TokenScores(tokens, *counts, item_id=wire.item_id, model=model, cached=wire.scores.cache_hit)
+
+
 def results_from_pb(reply: pb.ScoreResponse, expected: int) -> list[types.Score | types.ScoreFailure]:
     """One per item, in order. Raises ServerFault when they are not as many as were asked for."""
-    if len(reply.results) != expected:
-        raise ServerFault(f"the reward server answered {len(reply.results)} results to {expected} items")
+    _check_count(len(reply.results), expected)
     model = provenance_from_pb(reply.model)
     return [_result_from_pb(result, model) for result in reply.results]
 
 
 def _result_from_pb(wire: pb.ItemResult, model: types.Provenance) -> types.Score | types.ScoreFailure:
     if wire.WhichOneof("result") == "error":
-        reason, code = error_info(wire.error).reason, _code_name(wire.error.code)
-        return types.ScoreFailure(wire.item_id, reason or code, wire.error.message, code)
-    score = wire.score
-    if not (score.HasField("score") and math.isfinite(score.score)):  # never turn a missing score into a number
-        return types.ScoreFailure(wire.item_id, "NONFINITE_SCORE", "the server sent no finite score", "INTERNAL")
-    raw = score.raw_score if score.HasField("raw_score") else score.score
-    counts = (score.input_tokens, score.truncated, score.truncated_tokens)
-    return types.Score(score.score, raw, *counts, item_id=wire.item_id, model=model)
+        return _failure_from_pb(wire.error, wire.item_id)
+    return _score_from_pb(wire.score, wire.item_id, model)
+
+
+def _score_from_pb(wire: pb.Score, item_id: str, model: types.Provenance) -> types.Score | types.ScoreFailure:
+    if not (wire.HasField("score") and math.isfinite(wire.score)):
+        return _no_number(item_id)
+    return types.Score(
+        wire.score,
+        wire.raw_score if wire.HasField("raw_score") else wire.score,
+        wire.input_tokens,
+        wire.truncated,
+        wire.truncated_tokens,
+        item_id=item_id,
+        model=model,
+        cached=wire.cache_hit,
+        ensemble=_ensemble_from_pb(wire.ensemble) if wire.HasField("ensemble") else None,
+    )
+
+
+def _ensemble_from_pb(wire: pb.EnsembleScore) -> types.EnsembleScore:
+    members = (types.MemberScore(member.name, member.score, member.raw_score) for member in wire.members)
+    return types.EnsembleScore(wire.mean, wire.stddev, wire.minimum, tuple(members))
+
+
+def _failure_from_pb(wire: status_pb2.Status, item_id: str) -> types.ScoreFailure:
+    reason, code = error_info(wire).reason, _code_name(wire.code)
+    return types.ScoreFailure(item_id, reason or code, wire.message, code)
+
+
+def _no_number(item_id: str) -> types.ScoreFailure:
+    """Never turn a missing score into a number."""
+    return types.ScoreFailure(item_id, "NONFINITE_SCORE", "the server sent no finite score", "INTERNAL")
+
+
+def _check_count(found: int, expected: int) -> None:
+    if found != expected:
+        raise ServerFault(f"the reward server answered {found} results to {expected} items")
 
 
 def result_to_pb(result: types.Score | types.ScoreFailure, item_id: str) -> pb.ItemResult:
@@ -104,6 +195,34 @@ def result_to_pb(result: types.Score | types.ScoreFailure, item_id: str) -> pb.I
         truncated_tokens=result.truncated_tokens,
     )
     return pb.ItemResult(item_id=item_id, score=score)
+
+
+def candidate_from_pb(request: pb.RankCandidatesRequest, wire: pb.Candidate) -> types.ScoreItem:
+    """A candidate as the item that a server scores."""
+    read: types.TextPair | types.Conversation = types.TextPair(request.text, wire.response)
+    if request.WhichOneof("prompt") == "conversation":
+        turns = [types.Message(message.role, message.content) for message in request.conversation.messages]
+        read = types.Conversation((*turns, types.Message("assistant", wire.response)))
+    return types.ScoreItem(read, wire.candidate_id, FINISH_FROM_PB.get(wire.finish_reason))
+
+
+def ranking_result_to_pb(
+    results: Sequence[types.Score | types.ScoreFailure], request: pb.RankCandidatesRequest, model: types.Provenance
+) -> pb.RankCandidatesResponse:
+    """The results of a request's candidates, best first."""
+    reply = pb.RankCandidatesResponse(model=provenance_to_pb(model))
+    wires = [
+        result_to_pb(result, candidate.candidate_id)
+        for result, candidate in zip(results, request.candidates, strict=True)
+    ]
+    order = sorted(range(len(wires)), key=lambda index: -wires[index].score.score)
+    for index in order:
+        wire = wires[index]
+        if wire.WhichOneof("result") == "error":
+            reply.unranked.add(candidate_id=wire.item_id, index=index, error=wire.error)
+        elif not request.top_n or len(reply.ranked) < request.top_n:
+            reply.ranked.add(candidate_id=wire.item_id, index=index, score=wire.score)
+    return reply
 
 
 def failure_to_pb(failure: types.ScoreFailure) -> status_pb2.Status:
@@ -152,7 +271,14 @@ def model_from_pb(wire: pb.ModelInfo) -> types.ModelInfo:
         tokenizer_sha256=wire.tokenizer_sha256,
         deterministic=wire.deterministic,
         load_time=wire.load_time.ToDatetime(UTC) if wire.HasField("load_time") else None,
+        scores_tokens=wire.scores_tokens,
+        members=tuple(wire.members),
+        drift=_drift_from_pb(wire.drift) if wire.HasField("drift") else None,
     )
+
+
+def _drift_from_pb(wire: pb.Drift) -> types.Drift:
+    return types.Drift(wire.references, wire.largest, wire.rms, wire.reordered_ratio)
 
 
 def model_to_pb(model: types.ModelInfo) -> pb.ModelInfo:

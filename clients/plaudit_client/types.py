@@ -77,6 +77,28 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberScore:
+    """What one member of an ensemble says, calibrated and before."""
+
+    model: str
+    """`models/{model}/versions/{version}`"""
+    value: float
+    raw: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleScore:
+    """How the scores of an ensemble's members lie; their disagreement says how far the score can be trusted."""
+
+    mean: float
+    std: float
+    """Of the sample, over n - 1."""
+    minimum: float
+    members: tuple[MemberScore, ...] = ()
+    """Where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A finite reward. 0.0 is a score like any other."""
 
@@ -90,6 +112,10 @@ class Score:
     truncated_tokens: int
     item_id: str
     model: Provenance
+    cached: bool = False
+    """Remembered by the server, not computed anew."""
+    ensemble: EnsembleScore | None = None
+    """Where the model is an ensemble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +128,79 @@ class ScoreFailure:
     message: str
     code: str = "UNKNOWN"
     """Name of the google.rpc.Code, e.g. "INVALID_ARGUMENT"."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """The score of one token of a response."""
+
+    token_id: int
+    value: float
+    begin: int | None
+    """Its place in the response, in UTF-8 bytes; None where ids were sent."""
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """Finite scores of the tokens of one response, in order."""
+
+    tokens: tuple[TokenScore, ...]
+    input_tokens: int
+    truncated_tokens: int
+    item_id: str
+    model: Provenance
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of several responses to a prompt; see `ScoreItem`."""
+
+    response: str
+    candidate_id: str = ""
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate in its place; `score.item_id` is its `candidate_id`."""
+
+    index: int
+    """Its position among the candidates."""
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Unranked:
+    """A candidate without a score."""
+
+    index: int
+    failure: ScoreFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates best first, equal scores in the order given; and those that have no score, so no rank."""
+
+    ranked: tuple[Ranked, ...]
+    unranked: tuple[Unranked, ...]
+
+    @property
+    def best(self) -> Ranked | None:
+        """None where no candidate has a score."""
+        return self.ranked[0] if self.ranked else None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far a model in a shorter number format is from itself in float32, over a set of references."""
+
+    references: int
+    largest: float
+    rms: float
+    reordered_ratio: float
+    """Share of pairs of references whose order is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +231,9 @@ class ModelInfo:
     deterministic: bool = False
     """Every item is scored in a forward of its own, on a fixed number of threads."""
     load_time: datetime | None = None
+    scores_tokens: bool = False
+    """Asked by `score_tokens`; any other model by `score` and `rank`."""
+    members: tuple[str, ...] = ()
+    """Of an ensemble: `models/{model}/versions/{version}`."""
+    drift: Drift | None = None
+    """None for float32, or where it was not measured."""

@@ -35,13 +35,13 @@ def requests_one_by_one(batch: list[ScoreItem], limit: ModelLimits, model: str) 
 
 @given(st.lists(items, max_size=12), limits, st.sampled_from(["", "models/helpful"]))
 def test_requests_are_those_of_measuring_each_item(batch, limit, model):
-    planned = plan(batch, limit, model)
+    planned = plan(batch, limit, pb.ScoreRequest(model=model))
     assert [chunk.request for chunk in planned.chunks] == requests_one_by_one(batch, limit, model)
 
 
 @given(st.lists(items, max_size=12), limits)
 def test_every_item_is_asked_once_in_order_or_fails(batch, limit):
-    planned = plan(batch, limit, "")
+    planned = plan(batch, limit, pb.ScoreRequest())
     asked = [position for chunk in planned.chunks for position in chunk.positions]
     assert asked == sorted(asked)
     assert sorted([*asked, *planned.failures]) == list(range(len(batch)))
@@ -59,21 +59,21 @@ def test_every_item_is_asked_once_in_order_or_fails(batch, limit):
 )
 def test_an_items_size_is_its_text_in_utf8_or_four_bytes_a_token(content, size):
     assert item_bytes(item_to_pb(ScoreItem(content))) == size
-    assert not plan([ScoreItem(content)], ModelLimits(max_item_bytes=size), "").failures
-    assert plan([ScoreItem(content)], ModelLimits(max_item_bytes=size - 1), "").failures
+    assert not plan([ScoreItem(content)], ModelLimits(max_item_bytes=size), pb.ScoreRequest()).failures
+    assert plan([ScoreItem(content)], ModelLimits(max_item_bytes=size - 1), pb.ScoreRequest()).failures
 
 
 @pytest.mark.parametrize("length", [*range(110, 140), *range(16370, 16390)])  # where a length takes one byte more
 def test_a_request_is_filled_to_the_last_byte(length):
     item = ScoreItem(TextPair("", "r" * length))
     size = pb.ScoreRequest(items=[item_to_pb(item)] * 2).ByteSize()
-    assert len(plan([item, item], ModelLimits(max_request_bytes=size), "").chunks) == 1
-    assert len(plan([item, item], ModelLimits(max_request_bytes=size - 1), "").chunks) == 2
+    assert len(plan([item, item], ModelLimits(max_request_bytes=size), pb.ScoreRequest()).chunks) == 1
+    assert len(plan([item, item], ModelLimits(max_request_bytes=size - 1), pb.ScoreRequest()).chunks) == 2
 
 
 def test_an_item_too_large_fails_alone_and_says_by_how_much():
     batch = [ScoreItem(TextPair("p", "r" * n), item_id=str(n)) for n in (3, 300, 4)]
-    planned = plan(batch, ModelLimits(max_item_bytes=100), "")
+    planned = plan(batch, ModelLimits(max_item_bytes=100), pb.ScoreRequest())
     assert planned.failures == {
         1: ScoreFailure("300", "INPUT_TOO_LONG", "item of 301 bytes: the model takes 100", "INVALID_ARGUMENT")
     }
@@ -84,7 +84,7 @@ def test_an_item_too_large_fails_alone_and_says_by_how_much():
     "content", [TextPair("half a pair \ud800", ""), TokenPair((2**31,), (), ""), TextPair("a", 3), "a string"]
 )
 def test_what_protobuf_cannot_hold_fails_alone(content):
-    planned = plan([ScoreItem(content, item_id="bad"), ScoreItem(TextPair("a", "b"))], ModelLimits(), "")
+    planned = plan([ScoreItem(content, item_id="bad"), ScoreItem(TextPair("a", "b"))], ModelLimits(), pb.ScoreRequest())
     assert planned.failures[0].reason == "INVALID_ITEM"
     assert planned.failures[0].item_id == "bad"
     assert [chunk.positions for chunk in planned.chunks] == [(1,)]
