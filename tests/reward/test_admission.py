@@ -46,9 +46,19 @@ def test_a_deadline_that_the_queue_alone_outlasts_is_refused_at_once():
     queue.measured(cost=10, seconds=1)
     with queue.admit(1, 100, FOREVER):
         assert queue.drain_seconds() == 10
-        with pytest.raises(DeadlineUnreachable), queue.admit(1, 1, Deadline.within(1)):
-            pass
+        for seconds in (1, 10, 11):  # the last: an estimate is not met to the second
+            with pytest.raises(DeadlineUnreachable), queue.admit(1, 1, Deadline.within(seconds)):
+                pass
         with queue.admit(1, 1, Deadline.within(60)):
             pass
     with queue.admit(1, 1, Deadline.within(1)):
         pass
+
+
+def test_the_rate_follows_the_device():
+    queue = Admission(max_items=10, max_cost=1000)
+    queue.measured(cost=1000, seconds=1)
+    for _ in range(60):
+        queue.measured(cost=10, seconds=1)
+    with queue.admit(1, 100, FOREVER):
+        assert queue.drain_seconds() == pytest.approx(10, rel=0.2)

@@ -6,6 +6,11 @@ from contextlib import contextmanager
 from plaudit.reward.errors import DeadlineUnreachable, QueueFull
 from plaudit.reward.items import Deadline
 
+MARGIN = 1.2
+"""How much longer than estimated the queue may take: an answer that comes after its deadline was work for nothing."""
+MEMORY = 0.9
+"""Weight of what was measured before, against the newest batch."""
+
 
 class Place:
     """A call's place in the queue: `cost` is corrected once the exact number of tokens is known."""
@@ -22,7 +27,7 @@ class Admission:
         self.items = 0
         self.cost = 0.0
         self._max_items, self._max_cost = max_items, max_cost
-        self._rate = 0.0  # cost per second
+        self._measured_cost = self._measured_seconds = 0.0  # of the newest batches most
 
     @contextmanager
     def admit(self, items: int, cost: float, deadline: Deadline) -> Iterator[Place]:
@@ -40,7 +45,7 @@ class Admission:
             self.items -= place.items
             self.cost = (
                 self.cost - place.cost if self.items else 0.0
-            )  # sums of floats drift, nothing is exactly nothing
+            )  # sums of floats drift; nothing is exactly nothing
 
     def correct(self, place: Place, cost: float) -> None:
         """Replaces the estimate by what was counted."""
@@ -48,19 +53,22 @@ class Admission:
         place.cost = cost
 
     def measured(self, cost: float, seconds: float) -> None:
-        """One batch ran. The fastest rates count: a batch of one says little about what the device can do."""
-        rate = cost / max(seconds, 1e-6)
-        self._rate = max(rate, 0.95 * self._rate + 0.05 * rate)
+        """Work of `cost` took the whole device `seconds`, while more was waiting: alone it says little of the rate."""
+        self._measured_cost = MEMORY * self._measured_cost + cost
+        self._measured_seconds = MEMORY * self._measured_seconds + seconds
 
     def drain_seconds(self) -> float:
         """How long the work admitted so far takes at the measured rate; 0 before the first measurement."""
-        return self.cost / self._rate if self._rate else 0.0
+        return self._seconds_of(self.cost)
+
+    def _seconds_of(self, cost: float) -> float:
+        return cost * self._measured_seconds / self._measured_cost if self._measured_cost else 0.0
 
     def _refuse(self, items: int, cost: float, deadline: Deadline) -> None:
         if self.items and (self.items + items > self._max_items or self.cost + cost > self._max_cost):
             raise QueueFull(self._retry_after())
         left = deadline.left()
-        if left is not None and self.drain_seconds() > left:
+        if self.items and left is not None and MARGIN * self._seconds_of(self.cost + cost) > left:
             raise DeadlineUnreachable(self._retry_after())
 
     def _retry_after(self) -> float:

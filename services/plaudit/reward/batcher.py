@@ -44,6 +44,7 @@ class Batch(NamedTuple):
     cost: float  # of its distinct payloads
     padded_cost: float
     seconds: float
+    behind: bool  # more was waiting when it was taken
 
 
 class Budget(NamedTuple):
@@ -104,6 +105,7 @@ class Batcher(Generic[P, V]):
         self._waiting: deque[_Entry[P, V]] = deque()
         self._changed = threading.Condition()
         self._open = True
+        self._behind = False
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
         self._thread.start()
@@ -158,6 +160,7 @@ class Batcher(Generic[P, V]):
             window += self._alive([self._waiting.popleft() for _ in range(room)])
         chosen = set(choose([(entry.payload, entry.cost) for entry in window], self._budget))
         self._waiting.extendleft(reversed([entry for at, entry in enumerate(window) if at not in chosen]))
+        self._behind = bool(self._waiting)
         return [entry for at, entry in enumerate(window) if at in chosen]
 
     def _alive(self, entries: Sequence[_Entry[P, V]]) -> list[_Entry[P, V]]:
@@ -183,7 +186,7 @@ class Batcher(Generic[P, V]):
         for entry in batch:
             entry.call.queued = max(entry.call.queued, began - entry.call.since)
             entry.call.forward = max(entry.call.forward, seconds)
-        done = Batch(len(batch), sum(costs.values()), max(costs.values()) * len(costs), seconds)
+        done = Batch(len(batch), sum(costs.values()), max(costs.values()) * len(costs), seconds, self._behind)
         self._deliver(((entry, values[entry.payload]) for entry in batch), done)
 
     def _failed(self, batch: list[_Entry[P, V]], distinct: int, error: Exception) -> None:

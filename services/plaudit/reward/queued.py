@@ -131,5 +131,6 @@ class QueuedModel(Generic[P, V]):
             self.tokens_per_byte += 0.05 * (cost / size - self.tokens_per_byte)
 
     def _batch_ran(self, batch: Batch) -> None:
-        self.admission.measured(batch.cost, batch.seconds)
+        if batch.behind:
+            self.admission.measured(batch.cost, batch.seconds)
         self._metrics.batch(batch.items, batch.cost, batch.padded_cost)

@@ -49,7 +49,6 @@ class FunctionModel:
             began = time.monotonic()
             outcomes = await asyncio.gather(*(self._outcome(item, deadline) for item in items))
             seconds = time.monotonic() - began
-            self.admission.measured(len(items), seconds)
         return Answer(list(outcomes), Durations(forward=seconds))
 
     def beating(self, patience: float) -> bool:
@@ -121,7 +120,7 @@ class FunctionModel:
 
     def _ended(self, call: "asyncio.Future[object]") -> None:
         self._places.release()
-        del self._began[call]
+        self.admission.measured(self._settings.concurrency, time.monotonic() - self._began.pop(call))
         with contextlib.suppress(asyncio.CancelledError):
             call.exception()  # seen here where nobody waits for it any more
 
