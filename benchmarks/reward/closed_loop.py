@@ -21,7 +21,7 @@ from child import Child
 from measure import Figure, report, turns
 from setting import WINDOW, Setting, Turn, model_arguments, setting
 
-BUDGETS = (512, 1024, 2048, 4096, 8192, 16384)
+BUDGETS = (128, 256, 512, 1024, 2048, 4096, 8192)
 WAITS = (0.0, 0.005, 0.02, 0.1)
 
 T = TypeVar("T")
