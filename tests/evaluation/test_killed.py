@@ -13,7 +13,7 @@ from plaudit.reward.rendering import Rendering
 from tests.reward import tiny_models
 from tests.reward.processes import process
 
-ROWS = 240
+ROWS = 160
 
 
 def callable_model(folder: Path) -> dict:
@@ -38,11 +38,11 @@ def test_killed_in_the_middle_twice_and_taken_up(tmp_path: Path, monkeypatch: py
     with process(tmp_path / "server", **tree) as server:
         settings = write_settings(tmp_path, server.address)
         assert main(["score", settings, f"output={undisturbed}"]) == 0
-        scoring = start(settings, output, more=3)
+        scoring = start(settings, output, more=2)
         scoring.kill()
         scoring.wait()
         first = lines(output)
-        scoring = start(settings, output, more=3)
+        scoring = start(settings, output, more=2)
         server.kill()
         assert scoring.wait(timeout=30) == 69
     second = lines(output)
@@ -59,7 +59,7 @@ def write_settings(folder: Path, address: str) -> str:
     path = folder / "score.yaml"
     path.write_text(
         f"data: {{source: {folder}/rows.jsonl}}\noutput: {folder}/unused.jsonl\nbatch_size: 8\n"
-        f"reward: {{address: '{address}', timeout_s: 1}}\n"
+        f"reward: {{address: '{address}', timeout_s: 0.5}}\n"
     )
     return str(path)
 
