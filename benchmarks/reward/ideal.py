@@ -37,6 +37,12 @@ class Forward:
         return (call + item) / max(token, 1e-9)
 
 
+def between(before: Forward, after: Forward) -> Forward:
+    """Of a machine whose speed drifts: the mean of two measurements."""
+    parts = tuple((a + b) / 2 for a, b in zip(before.parts, after.parts, strict=True))
+    return Forward(parts, (before.error + after.error) / 2)
+
+
 def measure_forward(bare: Child) -> Forward:
     """A fit to the bare loop's forwards, now; every shape counts the same, small or large."""
     shapes = [(items, width) for items, width in SHAPES if items * width <= LARGEST]

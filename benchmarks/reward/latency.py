@@ -1,7 +1,8 @@
 """How long answers take at 70 % load, against a server that wastes nothing (ideal.py) under the same arrivals.
 
 Arrivals are Poisson, latency counts from when a request was due to when its answer was there. The capacity is the
-closed loop's of 64 clients, measured first. What a forward takes is measured in every round, without the server.
+closed loop's of 64 clients, measured first. What a forward takes is measured in every round, before and after the load,
+without the server.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from child import Child
-from ideal import Forward, latencies, measure_forward
+from ideal import Forward, between, latencies, measure_forward
 from load import Load, run
 from measure import Figure, report
 from setting import WINDOW, Setting, model_arguments, setting
@@ -36,10 +37,11 @@ class Round:
 
 def measure(at: Setting, server: Child, bare: Child, seed: int, rate: float, seconds: float) -> Round:
     """One load, and the same for the ideal server."""
-    forward = measure_forward(bare)
+    before = measure_forward(bare)
     load = Load(address=server.address, seed=seed, median=at.median, rate=rate, seconds=seconds)
     outcome = run(load)
     assert outcome.ok == len(outcome.codes), outcome.counts()
+    forward = between(before, measure_forward(bare))
     lengths = bare.ask(do="lengths", seed=seed, count=len(outcome.due), median=at.median)["lengths"]
     ideal = latencies(outcome.due, lengths, forward, LimitSettings().max_batch_tokens)
     return Round(outcome.latencies(), ideal, forward, outcome.cpu / outcome.seconds)
