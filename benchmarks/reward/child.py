@@ -34,6 +34,7 @@ class Child:
         self.says: dict[str, Any] = {}  # what it wrote when it was ready
 
     def __enter__(self) -> "Child":
+        signal.signal(signal.SIGTERM, _stop)  # else it would leave what we started behind
         with tempfile.TemporaryDirectory() as folder:
             ready = Path(folder) / "ready.json"
             arguments = [argument.replace("{ready}", str(ready)) for argument in self._arguments]
@@ -112,6 +113,10 @@ class Child:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
+
+
+def _stop(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def environment(threads: int) -> dict[str, str]:
