@@ -9,7 +9,7 @@ The callable may return a ScoreFailure for an item that shall fail; one for whic
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import NoReturn, Self
@@ -48,10 +48,18 @@ class FakeRewardServer(RewardServiceServicer):
     """Listens from the start; leave the `with` block, or `close`, to end it."""
 
     def __init__(
-        self, score: Callable[[ScoreItem], float | ScoreFailure], *, model: ModelInfo = MODEL, port: int = 0
+        self,
+        score: Callable[[ScoreItem], float | ScoreFailure],
+        *,
+        tokens: Callable[[ScoreItem], Sequence[types.TokenScore]] | None = None,
+        model: ModelInfo = MODEL,
+        port: int = 0,
     ) -> None:
-        """`score` runs in the server's threads, one item after the other; port 0 takes a free one."""
-        self._score = score
+        """`score`, and `tokens` for `score_tokens`, run in the server's threads, one item after the other.
+
+        Port 0 takes a free one.
+        """
+        self._score, self._tokens = score, tokens
         self.model = model
         """May be replaced at any time, as in a hot swap."""
         self._lock = threading.Lock()
@@ -108,6 +116,20 @@ class FakeRewardServer(RewardServiceServicer):
         with self._lock:
             self.requests.append(tuple(items))
         return serde.ranking_result_to_pb([self._result(item) for item in items], request, self.model.provenance)
+
+    def ScoreTokens(  # noqa: N802
+        self, request: pb.ScoreTokensRequest, context: grpc.ServicerContext
+    ) -> pb.ScoreTokensResponse:
+        """Called by gRPC."""
+        self._admit(request.model, context)
+        if self._tokens is None:
+            _abort(context, code_pb2.FAILED_PRECONDITION, "WRONG_METHOD", "this fake was given no `tokens`")
+        reply = pb.ScoreTokensResponse(model=serde.provenance_to_pb(self.model.provenance))
+        for wire in request.items:
+            scores = reply.results.add(item_id=wire.item_id).scores
+            for token in self._tokens(serde.item_from_pb(wire)):
+                scores.tokens.add(token_id=token.token_id, score=token.value, begin=token.begin, end=token.end)
+        return reply
 
     def GetModel(self, request: pb.GetModelRequest, context: grpc.ServicerContext) -> pb.GetModelResponse:  # noqa: N802
         """Called by gRPC."""

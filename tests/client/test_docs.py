@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
+from plaudit_client import TokenScore
 from plaudit_client.fake import FakeRewardServer
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 
@@ -14,9 +15,9 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 REQUESTS = re.findall(r"-d '(\{\"items.*?)' ", TEXT)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=["blocking", "asyncio", "fake"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=["blocking", "ranking and tokens", "asyncio", "fake"])
 def test_programs_run(program):
-    with FakeRewardServer(lambda item: 1.0) as server:
+    with FakeRewardServer(lambda item: 1.0, tokens=lambda item: [TokenScore(7, 0.5, 0, 5)]) as server:
         exec(program.replace("localhost:50051", server.address), {})
 
 
