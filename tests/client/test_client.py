@@ -137,7 +137,7 @@ def test_the_deadline_bounds_the_retries(driver):
         began = time.monotonic()
         with pytest.raises(Overloaded):
             client.score(pairs(1))
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 2  # eight attempts would take longer
 
 
 def test_readiness_is_waited_for(driver):
