@@ -37,7 +37,7 @@ async def assemble(
     if model.rule is not None:
         return _from_rule(model.name, model.rule, settings, metrics)
     if model.callable is not None:
-        return _from_function(model.name, model.callable)
+        return _from_function(model.name, model.callable, metrics)
     if model.ensemble is not None:
         return _from_members(model.name, model.ensemble, others)
     assert folder is not None
@@ -90,10 +90,10 @@ def _as_it_is(ready: Ready[Pair], value: float, cached: bool) -> Outcome:
     return finite(Scored(value, value, cached=cached))
 
 
-def _from_function(name: str, settings: CallableSettings) -> Served:
+def _from_function(name: str, settings: CallableSettings, metrics: Metrics) -> Served:
     function = find_function(settings.function)
     card = _card_of_text(name, _sha256(source_of(function) + settings.function.encode()), settings.function)
-    return FunctionModel(card, function, settings)
+    return FunctionModel(card, function, settings, metrics)
 
 
 def _card_of_text(name: str, digest: str, display_name: str) -> Card:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from plaudit.reward.admission import Admission
-from plaudit.reward.errors import DeadlineExpired, NonfiniteScore, RequestError
+from plaudit.reward.errors import NonfiniteScore, RequestError
 from plaudit.reward.items import Answer, Card, Durations, Scored, TokensScored
 from plaudit.reward.status import reason
 
@@ -134,5 +134,3 @@ class Metrics:
         self.items.labels(model, reason(error).lower()).inc()
         if isinstance(error, NonfiniteScore):
             self.nonfinite.inc()
-        if isinstance(error, DeadlineExpired):
-            self.expired.labels("callable").inc()

@@ -17,6 +17,7 @@ from plaudit.errors import ConfigurationError
 from plaudit.reward.admission import Admission
 from plaudit.reward.errors import CallableFailed, DeadlineExpired, RequestError
 from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome, Scored, finite, text_of
+from plaudit.reward.metrics import Metrics
 from plaudit.reward.settings import CallableSettings
 from plaudit.reward.workers import DaemonPool
 
@@ -32,10 +33,10 @@ class FunctionModel:
     status. A thread that a hung function holds stays held; when all are, liveness fails.
     """
 
-    def __init__(self, card: Card, function: Function, settings: CallableSettings) -> None:
+    def __init__(self, card: Card, function: Function, settings: CallableSettings, metrics: Metrics) -> None:
         self.card = card
         self.admission = Admission(settings.max_queue_items, float("inf"))
-        self._function, self._settings = function, settings
+        self._function, self._settings, self._metrics = function, settings, metrics
         self._places = asyncio.Semaphore(settings.concurrency)
         self._threads = DaemonPool(settings.concurrency, f"callable-{card.name}")
         self._began: dict[object, float] = {}
@@ -49,6 +50,9 @@ class FunctionModel:
             began = time.monotonic()
             outcomes = await asyncio.gather(*(self._outcome(item, deadline) for item in items))
             seconds = time.monotonic() - began
+        if expired := sum(isinstance(outcome, DeadlineExpired) for outcome in outcomes):  # the deadline is the call's
+            self._metrics.expired.labels("callable").inc(expired)
+            raise DeadlineExpired("the deadline passed before the function had scored every item")
         return Answer(list(outcomes), Durations(forward=seconds))
 
     def beating(self, patience: float) -> bool:
