@@ -126,7 +126,7 @@ def test_rows_are_padded_only_where_that_changes_nothing(tmp_path: Path, make, p
     if pads:
         padded = [score for (score,) in backend.forward(rows)]
         assert padded == pytest.approx([backend.alone(row)[0] for row in rows], rel=1e-5, abs=1e-5)
-    assert (backend.padding_worth > 0) is pads
+    assert (backend.shape.padding > 0) is pads
 
 
 async def test_an_item_that_makes_nan_fails_alone(tmp_path: Path):

@@ -65,14 +65,14 @@ def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> Que
         calibrated = loaded.calibration.apply(raw) if loaded.calibration else raw
         return finite(Scored(calibrated, raw, len(rendered.input_ids), rendered.truncated_tokens, cached))
 
-    limits = settings.limits
+    limits, shape = settings.limits, loaded.backend.shape
     return QueuedModel(
         loaded.card,
         Work(prepare, loaded.backend.forward, _score_tokens if loaded.card.scores_tokens else score),
         limits,
         metrics,
         budget=Budget(
-            limits.max_batch_tokens, loaded.backend.padding_worth, 1 if settings.deterministic else float("inf")
+            min(limits.max_batch_tokens, shape.tokens), shape.padding, 1 if settings.deterministic else float("inf")
         ),
         on_close=loaded.tokenizers.close,
     )

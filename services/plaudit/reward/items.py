@@ -173,12 +173,12 @@ class Card:
         return f"models/{self.name}/versions/{self.version}"
 
 
-def text_of(item: Item) -> tuple[str, str]:
+def text_of(item: Item) -> Text:
     """(prompt, response) for what reads text: a conversation as an hh-rlhf transcript. Raises InvalidItem."""
     match item.input:
-        case Text(prompt, response):
-            return prompt, response
+        case Text() as text:
+            return text
         case Conversation(messages):
-            return transcript(messages)
+            return Text(*transcript(messages))
         case Tokens():
             raise InvalidItem("tokens", "this model reads text, not token ids")

@@ -1,6 +1,7 @@
 """Protobuf <-> domain; the only file of the server that knows both."""
 
 import functools
+from collections.abc import Sequence
 from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
@@ -9,7 +10,7 @@ from google.rpc import status_pb2
 from plaudit.reward.errors import InvalidItem, InvalidRequest, RequestError
 from plaudit.reward.items import Answer, Card, Conversation, Item, Outcome, Scored, Text, Tokens, TokensScored
 from plaudit.reward.ranking import Ranking
-from plaudit.reward.rendering import Turn
+from plaudit.reward.rendering import MessageLike, Turn
 from plaudit.reward.settings import LimitSettings
 from plaudit.reward.status import to_status
 from plaudit_protos.reward.v1 import reward_pb2 as pb
@@ -27,14 +28,16 @@ def item_from_pb(wire: pb.ScoreItem) -> Item:
     match wire.WhichOneof("input"):
         case "text":
             text = wire.text  # once: each look at a field of a message makes an object
-            read: Text | Conversation | Tokens = Text(text.prompt, text.response)
+            return _text_item(text.prompt, text.response, wire.finish_reason)
         case "conversation":
-            read = Conversation(wire.conversation.messages)
+            return _conversation_item(wire.conversation.messages, wire.finish_reason)
         case "tokens":
-            read = Tokens(wire.tokens.prompt_ids, wire.tokens.response_ids, wire.tokens.tokenizer_sha256)
+            ids = wire.tokens
+            size = 4 * (len(ids.prompt_ids) + len(ids.response_ids))
+            read = Tokens(ids.prompt_ids, ids.response_ids, ids.tokenizer_sha256)
+            return Item(read, _finish(wire.finish_reason), size)
         case _:
             raise InvalidItem("input", "one of text, conversation, tokens must be set")
-    return Item(read, _finish(wire.finish_reason), _size(read))
 
 
 def prompt_from_pb(wire: pb.RankCandidatesRequest) -> str | tuple[Turn, ...]:
@@ -50,19 +53,17 @@ def prompt_from_pb(wire: pb.RankCandidatesRequest) -> str | tuple[Turn, ...]:
 
 def candidate_from_pb(prompt: str | tuple[Turn, ...], wire: pb.Candidate) -> Item:
     """The candidate as the response to `prompt`; raises InvalidItem."""
-    read: Text | Conversation
     if isinstance(prompt, str):
-        read = Text(prompt, wire.response)
-    else:
-        read = Conversation((*prompt, Turn("assistant", wire.response)))
-    return Item(read, _finish(wire.finish_reason), _size(read))
+        return _text_item(prompt, wire.response, wire.finish_reason)
+    return _conversation_item((*prompt, Turn("assistant", wire.response)), wire.finish_reason)
 
 
-def bounded(item: Item, max_bytes: int) -> Item:
-    """The item itself; raises InvalidItem where it is larger than one may be."""
-    if item.size > max_bytes:
-        raise InvalidItem("input", f"{item.size} bytes; ModelLimits.max_item_bytes is {max_bytes}")
-    return item
+def _text_item(prompt: str, response: str, finish: pb.FinishReason.ValueType) -> Item:
+    return Item(Text(prompt, response), _finish(finish), _bytes(prompt) + _bytes(response))
+
+
+def _conversation_item(messages: Sequence[MessageLike], finish: pb.FinishReason.ValueType) -> Item:
+    return Item(Conversation(messages), _finish(finish), sum(_bytes(message.content) for message in messages))
 
 
 def _finish(wire: pb.FinishReason.ValueType) -> Literal["stop", "length"] | None:
@@ -71,18 +72,8 @@ def _finish(wire: pb.FinishReason.ValueType) -> Literal["stop", "length"] | None
     return FINISH[wire]
 
 
-def _size(read: Text | Conversation | Tokens) -> int:
-    """UTF-8 bytes, or 4 a token."""
-    match read:
-        case Text(prompt, response):
-            return _bytes(prompt) + _bytes(response)
-        case Conversation(messages):
-            return sum(_bytes(message.content) for message in messages)
-        case Tokens(prompt_ids, response_ids, _):
-            return 4 * (len(prompt_ids) + len(response_ids))
-
-
 def _bytes(text: str) -> int:
+    """In UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
@@ -133,7 +124,8 @@ def token_scores_to_pb(answer: Answer, request: pb.ScoreTokensRequest, card: Car
 def _write_score(wire: pb.Score, scored: Scored, include_members: bool) -> None:
     """Field by field into a message that is there already: half the time of making one and copying it."""
     wire.score, wire.raw_score = scored.score, scored.raw
-    wire.input_tokens = scored.input_tokens
+    if scored.input_tokens:
+        wire.input_tokens = scored.input_tokens
     if scored.truncated_tokens:
         wire.truncated, wire.truncated_tokens = True, scored.truncated_tokens
     if scored.cached:

@@ -7,7 +7,7 @@ import grpc.aio
 
 from plaudit.reward import serde
 from plaudit.reward.catalog import Catalog
-from plaudit.reward.errors import BatchTooLarge, InvalidRequest, RequestError, WrongMethod
+from plaudit.reward.errors import BatchTooLarge, InvalidItem, InvalidRequest, RequestError, WrongMethod
 from plaudit.reward.items import Answer, Deadline, Item, Outcome
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.ranking import rank
@@ -85,13 +85,17 @@ class RewardServicer(RewardServiceServicer):
             raise InvalidRequest(field, "at least one is required")
         if len(wires) > self._limits.max_items:
             raise BatchTooLarge(f"{len(wires)} {field}; ModelLimits.max_items is {self._limits.max_items}")
-        return [self._item(wire, read) for wire in wires]
+        items: list[Item | RequestError] = []
+        for wire in wires:
+            try:
+                item = read(wire)
+                items.append(item if item.size <= self._limits.max_item_bytes else self._too_large(item))
+            except RequestError as error:
+                items.append(error)
+        return items
 
-    def _item(self, wire: Wire, read: Callable[[Wire], Item]) -> Item | RequestError:
-        try:
-            return serde.bounded(read(wire), self._limits.max_item_bytes)
-        except RequestError as error:
-            return error
+    def _too_large(self, item: Item) -> InvalidItem:
+        return InvalidItem("input", f"{item.size} bytes; ModelLimits.max_item_bytes is {self._limits.max_item_bytes}")
 
     async def _answer(self, model: Served, items: list[Item | RequestError], context: Context) -> Answer:
         """Scores the items that could be read; the others' errors are their outcomes."""

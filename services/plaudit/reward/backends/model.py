@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -14,7 +15,17 @@ from plaudit.reward.loading import Values, load_model, pad_id, read_out, values_
 PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
 """How far a padded batch may be from single items, in units of max(1, |score|), for padding to be used at all."""
 
+LARGEST, GAIN = 65_536, 0.97
+"""Tokens of the largest batch that is tried, and what twice the tokens may cost of twice the time to be worth it."""
+
 Ids = tuple[int, ...]
+
+
+class Shape(NamedTuple):
+    """What a batch should be on this device, in tokens: measured, since a CPU and a GPU are far apart."""
+
+    tokens: float  # of a batch: more would make none of them cheaper
+    padding: float  # as much as a forward costs before its first token: more in one batch would be waste
 
 
 class ModelBackend:
@@ -32,8 +43,7 @@ class ModelBackend:
         self._max_tokens = max_tokens
         self._check_length(folder)
         self.pads = self._padding_is_harmless()
-        self.padding_worth = self._padding_worth() if self.pads else 0.0
-        """Tokens of padding that cost as much time as a forward of their own: more in one batch would be waste."""
+        self.shape = self._best_shape() if self.pads else Shape(float("inf"), 0.0)
 
     @property
     def vocabulary(self) -> int:
@@ -77,12 +87,18 @@ class ModelBackend:
             for found, expected in zip(padded, self.alone(row), strict=True)
         )
 
-    def _padding_worth(self) -> float:
-        """From the time of a short row and of a batch: what a forward costs before its first token, in tokens."""
-        width, count = min(64, self._max_tokens), 8
-        short, batch = self._fastest([self._row(1)]), self._fastest([self._row(width)] * count)
-        per_token = max(batch - short, 1e-9) / (width * count - 1)
-        return max(0.0, short / per_token - 1)
+    def _best_shape(self) -> Shape:
+        """Batches of doubling size, until a larger one makes a token no cheaper."""
+        width = min(64, self._max_tokens)
+        short = self._fastest([self._row(1)])
+        tokens, seconds = width, self._fastest([self._row(width)])
+        while 2 * tokens <= LARGEST:
+            larger = self._fastest([self._row(width)] * (2 * tokens // width))
+            if larger > GAIN * 2 * seconds:
+                break
+            tokens, seconds = 2 * tokens, larger
+        per_token = max(seconds - short, 1e-9) / max(1, tokens - 1)
+        return Shape(tokens, max(0.0, short / per_token - 1))
 
     def _fastest(self, rows: list[Ids]) -> float:
         """Seconds; the fastest of three is the least disturbed by what else the machine does."""
