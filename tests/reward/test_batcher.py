@@ -22,12 +22,13 @@ class Device:
         self.free.set()
         self.entered = threading.Event()
         self.memory = memory
+        self.too_large = ""
 
     def __call__(self, payloads: list[str]) -> list[float]:
         self.batches.append(payloads)
         self.entered.set()
         self.free.wait(5)
-        if len(payloads) > self.memory:
+        if len(payloads) > self.memory or self.too_large in payloads:
             raise OutOfMemory
         if "poison" in payloads:
             raise RuntimeError("the device does not like this")
@@ -132,13 +133,27 @@ async def test_poison_fails_alone(device: Device, caplog: pytest.LogCaptureFixtu
     on.close()
 
 
-async def test_out_of_memory_halves_the_budget_and_tries_again():
-    device = Device(memory=2)
-    on = batcher(device, max_cost=8)
-    assert await submit(on, "a", "b", "c", "d") == [1, 1, 1, 1]
-    assert [len(batch) for batch in device.batches] == [4, 2, 2]
-    await submit(on, "e", "f", "g", "h", "i")
-    assert max(len(batch) for batch in device.batches[3:]) <= 4
+@pytest.mark.parametrize("memory", [2, 1])
+async def test_out_of_memory_makes_batches_half_of_what_did_not_fit(memory: int):
+    device = Device(memory)
+    on = batcher(device)
+    assert await submit(on, *"abcdefgh") == [1] * 8
+    device.batches.clear()
+    await submit(on, *"ijklm")
+    assert max(map(len, device.batches)) == memory
+    on.close()
+
+
+async def test_an_item_too_large_alone_fails_and_leaves_the_others_their_batches():
+    device = Device(memory=4)
+    on = batcher(device)
+    device.too_large = "giant"
+    for _ in range(5):
+        (found,) = await submit(on, "giant")
+        assert isinstance(found, DeviceFailed)
+    device.batches.clear()
+    await submit(on, *"abcd")
+    assert [len(batch) for batch in device.batches] == [4]
     on.close()
 
 

@@ -83,6 +83,18 @@ async def test_what_refuses_one_member_s_call_refuses_all_and_leaves_nothing_beh
         assert [admission.items for admission in running.server.catalog.admissions()] == [0, 0, 0]
 
 
+async def test_a_spread_that_is_no_number_is_no_score(tmp_path: Path):
+    function = tmp_path / "far.py"
+    function.write_text(
+        "def up(p, r):\n    return 1.7e308 if r else 0\ndef down(p, r):\n    return -1.7e308 if r else 0\n"
+    )
+    members = [{"name": name, "callable": {"function": f"{function}:{name}"}} for name in ("up", "down")]
+    async with serving(ensemble("up", "down"), *members) as running:
+        reply = await running.score(text("a", "b"), text("a", ""))
+    assert take_apart(reply.results[0].error).reason == "NONFINITE_SCORE"
+    assert scores(reply) == [0.0]
+
+
 async def test_its_version_is_its_members():
     versions = set()
     for word in ("thanks", "please", "thanks"):

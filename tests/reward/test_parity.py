@@ -129,6 +129,23 @@ def test_rows_are_padded_only_where_that_changes_nothing(tmp_path: Path, make, p
     assert (backend.shape.padding > 0) is pads
 
 
+def test_batches_grow_while_that_makes_a_token_cheaper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    backend = ModelBackend(tiny_models.decoder(tmp_path), dtype="float32", device="cpu", max_tokens=64)
+
+    def seconds(rows):  # 10 for a forward, 1 for a token up to 1000, 3 beyond; no room for more than 4000
+        tokens = sum(map(len, rows))
+        if tokens > 4000:
+            raise torch.OutOfMemoryError
+        return 10 + tokens + 2 * max(0, tokens - 1000)
+
+    monkeypatch.setattr(backend, "_fastest", seconds)
+    assert backend._best_shape() == (256, pytest.approx(10, rel=0.01))
+    monkeypatch.setattr(backend, "_fastest", lambda rows: seconds(rows) ** 0.5)
+    assert backend._best_shape().tokens == 2048
+    backend._max_batch_tokens = 300
+    assert backend._best_shape().tokens == 256
+
+
 async def test_an_item_that_makes_nan_fails_alone(tmp_path: Path):
     folder = tiny_models.decoder(tmp_path)
     model, tokenizer = load_model(folder), AutoTokenizer.from_pretrained(folder)

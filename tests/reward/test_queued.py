@@ -119,6 +119,13 @@ async def test_admission_learns_how_many_tokens_a_byte_is(model: QueuedModel[str
     assert model.tokens_per_byte == pytest.approx(1.0, abs=0.1)
 
 
+async def test_items_that_cannot_be_rendered_teach_it_nothing(model: QueuedModel[str, float], gate: Gate):
+    gate.open.set()
+    for _ in range(60):
+        await model.score([Item(Text("", ""), size=1000)], FOREVER)
+    assert model.tokens_per_byte == pytest.approx(0.3)
+
+
 async def test_a_device_that_fails_is_the_items_status(gate: Gate):
     def broken(payloads: list[str]) -> list[float]:
         raise RuntimeError

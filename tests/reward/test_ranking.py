@@ -62,6 +62,15 @@ async def test_a_conversation_ranks_as_its_items_score_and_a_candidate_without_a
     assert (lost.candidate_id, lost.index, take_apart(lost.error).reason) == ("c1", 1, "INPUT_TOO_LONG")
 
 
+async def test_a_prompt_counts_once_for_each_candidate():
+    async with serving(DIGITS, limits={"max_request_bytes": 100_000}) as running:
+        request = pb.RankCandidatesRequest(text="é" * 10_000, candidates=candidates(*"abcd"))
+        assert len((await running.stub.RankCandidates(request)).ranked) == 4
+        request.candidates.extend(candidates("e", "f"))
+        found = await failure(running.stub.RankCandidates(request))
+    assert (found.code, found.reason) == (Code.INVALID_ARGUMENT, "BATCH_TOO_LARGE")
+
+
 @pytest.mark.parametrize(
     "request_", [pb.RankCandidatesRequest(candidates=candidates("a")), pb.RankCandidatesRequest(text="a"),
                  pb.RankCandidatesRequest(text="a", candidates=candidates("a"), top_n=-1)],

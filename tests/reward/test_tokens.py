@@ -7,6 +7,10 @@ import torch
 from google.rpc.code_pb2 import Code
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from plaudit.errors import ConfigurationError
+from plaudit.reward.folder import Calibration, write
+from plaudit.reward.rendering import Rendering
+
 from . import tiny_models
 from .serving import DIGITS, failure, pb, serving, text
 
@@ -63,6 +67,19 @@ async def test_one_token_without_a_number_leaves_the_item_without_scores(tmp_pat
         reply = await running.stub.ScoreTokens(request)
     assert [result.WhichOneof("result") for result in reply.results] == ["error", "scores"]
     assert reply.results[0].item_id == "bad"
+
+
+@pytest.mark.parametrize("what", ["references", "calibration"])
+async def test_what_is_for_whole_scores_is_refused(tmp_path: Path, what: str):
+    folder, model = tiny_models.token_classifier(tmp_path), served(tmp_path)
+    if what == "references":
+        model |= {"dtype": "bfloat16", "references": {"source": "rows.jsonl"}}
+    else:
+        write(folder, Rendering(max_tokens=64), self_test=tiny_models.SELF_TEST, calibration=Calibration(mean=0, std=2))
+        del model["rendering"]
+    with pytest.raises(ConfigurationError, match=what):
+        async with serving(model, threads=1):
+            pass
 
 
 async def test_each_kind_of_model_answers_its_own_methods(tmp_path: Path):

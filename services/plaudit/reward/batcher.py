@@ -8,7 +8,7 @@
         └──── call_soon_threadsafe ◄──────    hands the calls that are complete back, takes the next batch
 
 While the device is busy work piles up, so batches grow with the load by themselves. A batch that fails is halved until
-the item that poisons it stands alone; out of memory also halves the budget.
+the item that poisons it stands alone; out of memory also shrinks the budget, to half of what did not fit.
 """
 
 import asyncio
@@ -148,20 +148,23 @@ class Batcher(Generic[P, V]):
             with self._changed:
                 if not self._waiting:
                     self._changed.wait(timeout=0.5)
-                batch = self._take()
-            if batch:
+            if batch := self._take():
                 self._serve(batch)
 
     def _take(self) -> list[_Entry[P, V]]:
-        """The next batch, out of the queue. Holds the lock."""
+        """The next batch, out of the queue. The lock is held for the queue's ends alone: `submit` waits for it."""
         window: list[_Entry[P, V]] = []
-        while self._waiting and len(window) < WINDOW:
-            room = min(WINDOW - len(window), len(self._waiting))
-            window += self._alive([self._waiting.popleft() for _ in range(room)])
+        while len(window) < WINDOW and (oldest := self._oldest(WINDOW - len(window))):
+            window += self._alive(oldest)
         chosen = set(choose([(entry.payload, entry.cost) for entry in window], self._budget))
-        self._waiting.extendleft(reversed([entry for at, entry in enumerate(window) if at not in chosen]))
-        self._behind = bool(self._waiting)
+        with self._changed:
+            self._waiting.extendleft(reversed([entry for at, entry in enumerate(window) if at not in chosen]))
+            self._behind = bool(self._waiting)
         return [entry for at, entry in enumerate(window) if at in chosen]
+
+    def _oldest(self, most: int) -> list[_Entry[P, V]]:
+        with self._changed:
+            return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
     def _alive(self, entries: Sequence[_Entry[P, V]]) -> list[_Entry[P, V]]:
         """Those that somebody still waits for; the expired ones are answered."""
@@ -180,7 +183,7 @@ class Batcher(Generic[P, V]):
         try:
             values = dict(zip(costs, self._run(list(costs)), strict=True))
         except Exception as error:
-            self._failed(batch, len(costs), error)
+            self._failed(batch, costs, error)
             return
         seconds = time.monotonic() - began
         for entry in batch:
@@ -189,18 +192,18 @@ class Batcher(Generic[P, V]):
         done = Batch(len(batch), sum(costs.values()), max(costs.values()) * len(costs), seconds, self._behind)
         self._deliver(((entry, values[entry.payload]) for entry in batch), done)
 
-    def _failed(self, batch: list[_Entry[P, V]], distinct: int, error: Exception) -> None:
-        if isinstance(error, OutOfMemory):
-            self._budget = self._budget._replace(cost=self._budget.cost / 2)
-            log.warning("out of device memory, budget halved", extra={"budget": self._budget.cost})
-        if distinct > 1:
-            payloads = list(dict.fromkeys(entry.payload for entry in batch))
-            first = set(payloads[: distinct // 2])
+    def _failed(self, batch: list[_Entry[P, V]], costs: dict[P, float], error: Exception) -> None:
+        """`costs` are of its distinct payloads."""
+        if len(costs) > 1 and isinstance(error, OutOfMemory):  # half of what did not fit, not of what may be
+            half = max(costs.values()) * len(costs) / 2
+            self._budget = self._budget._replace(cost=min(self._budget.cost, half))
+            log.warning("out of device memory: smaller batches from now on", extra={"budget": self._budget.cost})
+        if len(costs) > 1:
+            first = set(list(costs)[: len(costs) // 2])
             self._serve([entry for entry in batch if entry.payload in first])
             self._serve([entry for entry in batch if entry.payload not in first])
             return
-        if not isinstance(error, OutOfMemory):
-            log.error("an item failed on the device", exc_info=error)
+        log.error("an item failed on the device", exc_info=error)
         self._deliver([(entry, DeviceFailed("the model failed on this input")) for entry in batch])
 
     def _deliver(self, results: Iterable[tuple[_Entry[P, V], V | RequestError]], batch: Batch | None = None) -> None:

@@ -1,5 +1,7 @@
 """A model folder as something that serves: loaded, warmed up, checked against its own record, behind a queue."""
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from plaudit.reward.drift import drift
 from plaudit.reward.errors import NonfiniteScore, RequestError
 from plaudit.reward.folder import NAME, RewardFolder, read, unwritten, verify
 from plaudit.reward.items import Card, Drift, Item, Outcome, Scored, TokenScore, TokensScored, finite
-from plaudit.reward.loading import Values, load_tokenizer, scores_tokens
+from plaudit.reward.loading import Values, load_model, load_tokenizer, score_alone, scores_tokens
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.queued import QueuedModel, Ready, Work
 from plaudit.reward.rendering import Rendered, render
@@ -22,6 +24,8 @@ from plaudit.reward.settings import ModelSettings, ServerSettings
 from plaudit.reward.tokenizing import TokenizerPool
 from plaudit.rows import read_rows
 from plaudit.telemetry.quiet import quiet_libraries
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,19 @@ def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classi
     tokenizer = load_tokenizer(folder)
     record = _record(folder, model, tokenizer)
     per_token = scores_tokens(folder)
-    if per_token and not tokenizer.is_fast:
-        raise ConfigurationError(f"{folder}: scores of tokens need a fast tokenizer (tokenizer.json): save one there")
-    references = _references(model, record, tokenizer)
+    if per_token:
+        _check_token_classifier(folder, model, record, tokenizer)
+    references = [] if per_token else _references(model, record, tokenizer)
     exact = _exact(model, folder, record, references)
-    backend = _backend(model, folder, record, model.dtype)
+    backend = ModelBackend(
+        folder,
+        dtype=model.dtype,
+        device=model.device,
+        max_tokens=record.rendering.max_tokens,
+        max_batch_tokens=settings.limits.max_batch_tokens,
+    )
     verify(folder, record, tokenizer, lambda ids: backend.alone(ids)[-1], backend.self_test_tolerance)
+    log.info("model verified", extra={"model": model.name, **backend.shape._asdict()})
     tokenizers = TokenizerPool(
         tokenizer, record.rendering, backend.vocabulary, settings.tokenizer_threads, model.name, spans=per_token
     )
@@ -86,13 +97,9 @@ def _score_tokens(ready: Ready[Ids], values: Values, cached: bool) -> Outcome:
     """Of the tokens of the response alone. One that has no finite score leaves the item without any."""
     ids, cut, spans = ready.rendered
     tokens = tuple(TokenScore(ids[span.position], values[span.position], span.begin, span.end) for span in spans)
-    if any(isinstance(finite(Scored(token.score, token.score)), NonfiniteScore) for token in tokens):
+    if not all(math.isfinite(token.score) for token in tokens):
         return NonfiniteScore("the model put out NaN or infinity")
     return TokensScored(tokens, len(ids), cut, cached)
-
-
-def _backend(model: ModelSettings, folder: Path, record: RewardFolder, dtype: str) -> ModelBackend:
-    return ModelBackend(folder, dtype=dtype, device=model.device, max_tokens=record.rendering.max_tokens)
 
 
 def _record(folder: Path, model: ModelSettings, tokenizer: PreTrainedTokenizerBase) -> RewardFolder:
@@ -108,6 +115,18 @@ def _record(folder: Path, model: ModelSettings, tokenizer: PreTrainedTokenizerBa
             "(kind, max_tokens, ...), as it was trained"
         )
     return unwritten(folder, model.rendering, tokenizer)
+
+
+def _check_token_classifier(
+    folder: Path, model: ModelSettings, record: RewardFolder, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """What is for one score of a whole row has no meaning for the scores of its tokens."""
+    if not tokenizer.is_fast:
+        raise ConfigurationError(f"{folder}: scores of tokens need a fast tokenizer (tokenizer.json): save one there")
+    if record.calibration is not None:
+        raise ConfigurationError(f"{folder}: {NAME} has a calibration, and scores of tokens have none: write it anew")
+    if model.references is not None:
+        raise ConfigurationError(f"models.{model.name}: references measure whole scores, and this one scores tokens")
 
 
 def _references(model: ModelSettings, record: RewardFolder, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -133,8 +152,8 @@ def _exact(
         return []
     if model.references is None:
         return [case.raw_score for case in record.self_test]
-    backend = _backend(model, folder, record, "float32")
-    return [backend.alone(ids)[-1] for ids in references]
+    exact = load_model(folder)
+    return [score_alone(exact, ids) for ids in references]
 
 
 def _drift(folder: Path, exact: Sequence[float], found: Sequence[float]) -> Drift | None:
@@ -153,7 +172,7 @@ def _card(
         weights_sha256=record.weights_sha256,
         rendering_sha256=record.rendering_sha256,
         tokenizer_sha256=tokenizer_sha256,
-        calibration_id=record.calibration.id if record.calibration and not per_token else "",
+        calibration_id=record.calibration.id if record.calibration else "",
         dtype=model.dtype,
         display_name=record.display_name or model.name,
         max_tokens=record.rendering.max_tokens,

@@ -11,7 +11,7 @@ RequestError
 ├── BatchTooLarge       more items or bytes than `ModelLimits` says
 ├── WrongMethod         a model that scores tokens was asked for one score, or the other way round
 ├── ModelNotFound       no such model, or not in that version
-├── DeadlineExpired     the caller's time was over before the forward pass began
+├── DeadlineExpired     the caller's time was over before all its items were scored
 ├── DeviceFailed        the forward pass itself failed; the cause is in the server's log
 └── Unavailable
     ├── QueueFull             overload: try again later
@@ -127,7 +127,7 @@ class Draining(Unavailable):
 
 
 class DeadlineExpired(RequestError):
-    """Nothing was computed for the item."""
+    """The call ends without an answer; what had not begun was not computed."""
 
 
 class DeviceFailed(RequestError):

@@ -24,6 +24,8 @@ from plaudit.reward.settings import LimitSettings
 P = TypeVar("P", bound=Hashable)
 V = TypeVar("V")
 UNREAD = Rendered([], 0)
+FADING = 0.95
+"""Weight of the calls before, against the newest one, in the running tokens-per-byte."""
 
 
 class Ready(NamedTuple, Generic[P]):
@@ -59,7 +61,7 @@ class QueuedModel(Generic[P, V]):
         self.admission = Admission(limits.max_queue_items, limits.max_queue_tokens)
         self._work, self._metrics, self._on_close = work, metrics, on_close
         self._cache: Cache[V] = Cache(limits.cache_items)
-        self.tokens_per_byte = 0.3
+        self._seen_bytes, self._seen_tokens = 100.0, 30.0  # a guess that soon weighs nothing
         budget, loop = budget or Budget(limits.max_batch_tokens), asyncio.get_running_loop()
         self._batcher = Batcher(card.name, work.run, budget, observe=self._batch_ran, loop=loop)
 
@@ -71,13 +73,13 @@ class QueuedModel(Generic[P, V]):
             prepared = await self._work.prepare(items)
             tokenized = time.monotonic() - began
             ready = [one for one in prepared if isinstance(one, Ready)]
-            self._learn_ratio(size, sum(one.cost for one in ready))
+            self._learn_ratio(items, prepared)
             values = self._recall(ready)
             fresh = [one for one, value in zip(ready, values, strict=True) if value is None]
             self.admission.correct(place, sum(one.cost for one in fresh))
             ran = await self._batcher.submit([one.payload for one in fresh], [one.cost for one in fresh], deadline)
-        self._raise_expired(ran.values)
         self._remember(fresh, ran.values)
+        self._raise_expired(ran.values)
         outcomes = self._outcomes(prepared, values, ran.values)
         return Answer(outcomes, Durations(tokenized, ran.queued, ran.forward))
 
@@ -125,10 +127,15 @@ class QueuedModel(Generic[P, V]):
             outcomes.append(value if isinstance(value, RequestError) else self._work.conclude(one, value, cached))
         return outcomes
 
-    def _learn_ratio(self, size: int, cost: int) -> None:
-        """Keeps the running tokens-per-byte that admission estimates with."""
-        if size:
-            self.tokens_per_byte += 0.05 * (cost / size - self.tokens_per_byte)
+    @property
+    def tokens_per_byte(self) -> float:
+        """What admission estimates with: of the newest items most, each by its size, and only those that rendered."""
+        return self._seen_tokens / self._seen_bytes
+
+    def _learn_ratio(self, items: Sequence[Item], prepared: Sequence[Ready[P] | RequestError]) -> None:
+        sizes = [(item.size, one.cost) for item, one in zip(items, prepared, strict=True) if isinstance(one, Ready)]
+        self._seen_bytes = FADING * self._seen_bytes + sum(size for size, _ in sizes)
+        self._seen_tokens = FADING * self._seen_tokens + sum(cost for _, cost in sizes)
 
     def _batch_ran(self, batch: Batch) -> None:
         if batch.behind:

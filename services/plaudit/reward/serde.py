@@ -1,8 +1,7 @@
 """Protobuf <-> domain; the only file of the server that knows both."""
 
 import functools
-from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import status_pb2
@@ -10,7 +9,7 @@ from google.rpc import status_pb2
 from plaudit.reward.errors import InvalidItem, InvalidRequest, RequestError
 from plaudit.reward.items import Answer, Card, Conversation, Item, Outcome, Scored, Text, Tokens, TokensScored
 from plaudit.reward.ranking import Ranking
-from plaudit.reward.rendering import MessageLike, Turn
+from plaudit.reward.rendering import Turn
 from plaudit.reward.settings import LimitSettings
 from plaudit.reward.status import to_status
 from plaudit_protos.reward.v1 import reward_pb2 as pb
@@ -28,9 +27,12 @@ def item_from_pb(wire: pb.ScoreItem) -> Item:
     match wire.WhichOneof("input"):
         case "text":
             text = wire.text  # once: each look at a field of a message makes an object
-            return _text_item(text.prompt, text.response, wire.finish_reason)
+            prompt, response = text.prompt, text.response
+            return Item(Text(prompt, response), _finish(wire.finish_reason), _bytes(prompt) + _bytes(response))
         case "conversation":
-            return _conversation_item(wire.conversation.messages, wire.finish_reason)
+            messages = wire.conversation.messages
+            size = sum(_bytes(message.content) for message in messages)
+            return Item(Conversation(messages), _finish(wire.finish_reason), size)
         case "tokens":
             ids = wire.tokens
             size = 4 * (len(ids.prompt_ids) + len(ids.response_ids))
@@ -40,30 +42,33 @@ def item_from_pb(wire: pb.ScoreItem) -> Item:
             raise InvalidItem("input", "one of text, conversation, tokens must be set")
 
 
-def prompt_from_pb(wire: pb.RankCandidatesRequest) -> str | tuple[Turn, ...]:
-    """What all candidates answer; raises InvalidRequest."""
+class Prompt(NamedTuple):
+    """What all candidates answer, and its bytes in UTF-8."""
+
+    input: str | tuple[Turn, ...]
+    size: int
+
+
+def prompt_from_pb(wire: pb.RankCandidatesRequest) -> Prompt:
+    """Raises InvalidRequest."""
     match wire.WhichOneof("prompt"):
         case "text":
-            return wire.text
+            return Prompt(wire.text, _bytes(wire.text))
         case "conversation":
-            return tuple(Turn(message.role, message.content) for message in wire.conversation.messages)
+            turns = tuple(Turn(message.role, message.content) for message in wire.conversation.messages)
+            return Prompt(turns, sum(_bytes(turn.content) for turn in turns))
         case _:
             raise InvalidRequest("prompt", "one of text, conversation must be set")
 
 
-def candidate_from_pb(prompt: str | tuple[Turn, ...], wire: pb.Candidate) -> Item:
+def candidate_from_pb(prompt: Prompt, wire: pb.Candidate) -> Item:
     """The candidate as the response to `prompt`; raises InvalidItem."""
-    if isinstance(prompt, str):
-        return _text_item(prompt, wire.response, wire.finish_reason)
-    return _conversation_item((*prompt, Turn("assistant", wire.response)), wire.finish_reason)
-
-
-def _text_item(prompt: str, response: str, finish: pb.FinishReason.ValueType) -> Item:
-    return Item(Text(prompt, response), _finish(finish), _bytes(prompt) + _bytes(response))
-
-
-def _conversation_item(messages: Sequence[MessageLike], finish: pb.FinishReason.ValueType) -> Item:
-    return Item(Conversation(messages), _finish(finish), sum(_bytes(message.content) for message in messages))
+    read: Text | Conversation
+    if isinstance(prompt.input, str):
+        read = Text(prompt.input, wire.response)
+    else:
+        read = Conversation((*prompt.input, Turn("assistant", wire.response)))
+    return Item(read, _finish(wire.finish_reason), prompt.size + _bytes(wire.response))
 
 
 def _finish(wire: pb.FinishReason.ValueType) -> Literal["stop", "length"] | None:

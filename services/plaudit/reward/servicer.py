@@ -43,6 +43,10 @@ class RewardServicer(RewardServiceServicer):
             raise InvalidRequest("top_n", "must not be negative")
         prompt = serde.prompt_from_pb(request)
         items = self._read("candidates", request.candidates, lambda wire: serde.candidate_from_pb(prompt, wire))
+        size = sum(item.size for item in items if isinstance(item, Item))
+        if size > self._limits.max_request_bytes:  # a small request would be a large one, the prompt once for each
+            limit = self._limits.max_request_bytes
+            raise BatchTooLarge(f"prompt and candidates are {size} bytes; ModelLimits.max_request_bytes is {limit}")
         answer = await self._answer(model, items, context)
         return serde.ranking_to_pb(answer, rank(answer.outcomes, request.top_n), request, model.card)
 

@@ -73,8 +73,9 @@ class ModelSettings:
             raise ValueError(
                 f"give exactly one of model, rule, callable and ensemble (given: {', '.join(given) or 'none'})"
             )
-        if self.rendering is not None and self.model is None:
-            raise ValueError("rendering is for a model: rules and callables read text")
+        for key, default in (("rendering", None), ("references", None), ("dtype", "float32"), ("device", "cpu")):
+            if self.model is None and getattr(self, key) != default:
+                raise ValueError(f"{key} is for a model: this is a {given[0]}")
         if self.references is not None and self.dtype == "float32":
             raise ValueError("references measure what a shorter dtype changes: set dtype: bfloat16, or leave them out")
 

@@ -290,7 +290,7 @@ class Score(_message.Message):
     score: _builtins.float
     """The reward. Always finite; 0 is a score like any other."""
     raw_score: _builtins.float
-    """What the model put out before calibration."""
+    """What the model put out before calibration; of an ensemble, the same as `score`."""
     input_tokens: _builtins.int
     """Tokens that the model read."""
     truncated: _builtins.bool
@@ -580,7 +580,9 @@ class RankCandidatesRequest(_message.Message):
 
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
-        """1 to `ModelLimits.max_items` responses."""
+        """1 to `ModelLimits.max_items` responses; they and the prompt, counted once for each, hold at most
+        `ModelLimits.max_request_bytes`.
+        """
 
     def __init__(
         self,

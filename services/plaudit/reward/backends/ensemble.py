@@ -7,11 +7,11 @@ is harder to fool (Coste et al., Reward Model Ensembles Help Mitigate Overoptimi
 import asyncio
 import hashlib
 import json
-import statistics
+import math
 from collections.abc import Sequence
 
 from plaudit.reward.admission import Admission
-from plaudit.reward.errors import RequestError
+from plaudit.reward.errors import NonfiniteScore, RequestError
 from plaudit.reward.items import (
     Answer,
     Card,
@@ -66,6 +66,8 @@ class EnsembleModel:
         scored = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
         spread = _spread([member.card.resource for member in self._members], scored)
         score = combine(self._settings, spread)
+        if not math.isfinite(spread.std):  # finite scores may lie further apart than a number can say
+            return NonfiniteScore("the members' spread is no finite number")
         tokens = max(one.input_tokens for one in scored), max(one.truncated_tokens for one in scored)
         return finite(Scored(score, score, *tokens, cached=all(one.cached for one in scored), ensemble=spread))
 
@@ -84,7 +86,9 @@ def combine(settings: EnsembleSettings, spread: EnsembleScore) -> float:
 def _spread(names: Sequence[str], scored: Sequence[Scored]) -> EnsembleScore:
     scores = [one.score for one in scored]
     members = tuple(MemberScore(name, one.score, one.raw) for name, one in zip(names, scored, strict=True))
-    return EnsembleScore(statistics.fmean(scores), statistics.stdev(scores), min(scores), members)
+    mean = sum(scores) / len(scores)
+    variance = sum((score - mean) * (score - mean) for score in scores) / (len(scores) - 1)
+    return EnsembleScore(mean, math.sqrt(variance), min(scores), members)
 
 
 def _card(name: str, settings: EnsembleSettings, members: Sequence[Card]) -> Card:
@@ -92,14 +96,14 @@ def _card(name: str, settings: EnsembleSettings, members: Sequence[Card]) -> Car
     identities = [(card.resource, card.weights_sha256, card.rendering_sha256, card.calibration_id) for card in members]
     how = f"{settings.combine}, k {settings.k:g}" if settings.combine == "mean_minus_std" else settings.combine
     digest = _sha256([how, identities])
-    calibrated = [card.calibration_id for card in members if card.calibration_id]
+    calibrations = [card.calibration_id for card in members]
     return Card(
         name=name,
         version=digest[:12],
         weights_sha256=digest,
         rendering_sha256=_shared([card.rendering_sha256 for card in members]),
         tokenizer_sha256=_shared([card.tokenizer_sha256 for card in members]),
-        calibration_id=f"ensemble-{_sha256(calibrated)[:12]}" if calibrated else "",
+        calibration_id=f"ensemble-{_sha256(calibrations)[:12]}" if any(calibrations) else "",
         dtype=_shared([card.dtype for card in members]) or "mixed",
         display_name=f"{how} of {', '.join(card.name for card in members)}",
         max_tokens=min((card.max_tokens for card in members if card.max_tokens), default=0),

@@ -15,8 +15,8 @@ from plaudit.reward.loading import Values, load_model, pad_id, read_out, values_
 PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
 """How far a padded batch may be from single items, in units of max(1, |score|), for padding to be used at all."""
 
-LARGEST, GAIN = 65_536, 0.97
-"""Tokens of the largest batch that is tried, and what twice the tokens may cost of twice the time to be worth it."""
+GAIN, PATIENCE = 0.98, 5.0
+"""Twice the tokens are worth it for less than 0.98 of twice the time; larger batches are tried for so many seconds."""
 
 Ids = tuple[int, ...]
 
@@ -36,11 +36,11 @@ class ModelBackend:
     rows of different length; where it does not, only rows of equal length may share a batch.
     """
 
-    def __init__(self, folder: Path, *, dtype: str, device: str, max_tokens: int) -> None:
+    def __init__(self, folder: Path, *, dtype: str, device: str, max_tokens: int, max_batch_tokens: int = 8192) -> None:
         self._device = _device(device)
         self._model = load_model(folder, getattr(torch, dtype))
         torch.nn.Module.to(self._model, self._device)
-        self._max_tokens = max_tokens
+        self._max_tokens, self._max_batch_tokens = max_tokens, max_batch_tokens
         self._check_length(folder)
         self.pads = self._padding_is_harmless()
         self.shape = self._best_shape() if self.pads else Shape(float("inf"), 0.0)
@@ -88,12 +88,15 @@ class ModelBackend:
         )
 
     def _best_shape(self) -> Shape:
-        """Batches of doubling size, until a larger one makes a token no cheaper."""
-        width = min(64, self._max_tokens)
+        """Batches of doubling size, until a larger one makes a token no cheaper, does not fit, or takes too long."""
+        width, began = min(64, self._max_tokens), time.perf_counter()
         short = self._fastest([self._row(1)])
         tokens, seconds = width, self._fastest([self._row(width)])
-        while 2 * tokens <= LARGEST:
-            larger = self._fastest([self._row(width)] * (2 * tokens // width))
+        while 2 * tokens <= self._max_batch_tokens and time.perf_counter() - began < PATIENCE:
+            try:
+                larger = self._fastest([self._row(width)] * (2 * tokens // width))
+            except torch.OutOfMemoryError:
+                break
             if larger > GAIN * 2 * seconds:
                 break
             tokens, seconds = 2 * tokens, larger
@@ -101,7 +104,8 @@ class ModelBackend:
         return Shape(tokens, max(0.0, short / per_token - 1))
 
     def _fastest(self, rows: list[Ids]) -> float:
-        """Seconds; the fastest of three is the least disturbed by what else the machine does."""
+        """Seconds; the fastest of three is the least disturbed by what else the machine does. One more goes before."""
+        self._padded(rows)
         seconds = []
         for _ in range(3):
             began = time.perf_counter()
