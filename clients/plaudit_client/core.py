@@ -37,8 +37,8 @@ Request = pb.ScoreRequest | pb.RankCandidatesRequest | pb.ScoreTokensRequest | p
 class Call:
     """Outcome: the reply, or a RewardError thrown into the flow."""
 
-    method: "Method"
-    request: "Request"
+    method: Method
+    request: Request
     timeout: float
 
 
@@ -92,8 +92,8 @@ class Core:
         """As `RewardClient.rank`."""
         if not candidates:
             return Ranking((), ())
-        request = serde.ranking_to_pb(prompt, candidates)
-        request.model, request.top_n, request.include_members = self._model, top_n, members
+        request = serde.ranking_to_pb(prompt, candidates, top_n)
+        request.model, request.include_members = self._model, members
         reply = yield from self._persist("RankCandidates", request, self._deadline(timeout))
         return serde.ranking_from_pb(reply)
 

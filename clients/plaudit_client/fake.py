@@ -8,14 +8,16 @@ The callable may return a ScoreFailure for an item that shall fail; one for whic
 """
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
@@ -26,6 +28,8 @@ from plaudit_client.status import DOMAIN
 from plaudit_client.types import ModelInfo, ModelLimits, Provenance, ScoreFailure, ScoreItem
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceServicer, add_RewardServiceServicer_to_server
+
+Wire = TypeVar("Wire")
 
 NAME = "models/fake/versions/1"
 MODEL = ModelInfo(NAME, "fake", Provenance(NAME, "1", "", "", "", "float64"), ModelLimits())
@@ -55,7 +59,7 @@ class FakeRewardServer(RewardServiceServicer):
         model: ModelInfo = MODEL,
         port: int = 0,
     ) -> None:
-        """`score`, and `tokens` for `score_tokens`, run in the server's threads, one item after the other.
+        """`score`, and `tokens` for `score_tokens`, run in the server's threads: for several requests at once.
 
         Port 0 takes a free one.
         """
@@ -95,16 +99,8 @@ class FakeRewardServer(RewardServiceServicer):
     def Score(self, request: pb.ScoreRequest, context: grpc.ServicerContext) -> pb.ScoreResponse:  # noqa: N802
         """Called by gRPC."""
         self._admit(request.model, context)
-        limits = self.model.limits
-        if len(request.items) > limits.max_items or request.ByteSize() > limits.max_request_bytes:
-            _abort(context, code_pb2.INVALID_ARGUMENT, "BATCH_TOO_LARGE", f"the model takes {limits}")
-        try:
-            items = tuple(map(serde.item_from_pb, request.items))
-        except InvalidRequest as error:
-            _abort(context, code_pb2.INVALID_ARGUMENT, error.reason, str(error))
-        with self._lock:
-            self.requests.append(items)
-        results = [serde.result_to_pb(self._result(item), item.item_id) for item in items]
+        items = self._read(request, request.items, serde.item_from_pb, context)
+        results = [serde.result_to_pb(self._result(item)) for item in items]
         return pb.ScoreResponse(results=results, model=serde.provenance_to_pb(self.model.provenance))
 
     def RankCandidates(  # noqa: N802
@@ -112,10 +108,12 @@ class FakeRewardServer(RewardServiceServicer):
     ) -> pb.RankCandidatesResponse:
         """Called by gRPC; each candidate is scored as an item of its own."""
         self._admit(request.model, context)
-        items = [serde.candidate_from_pb(request, candidate) for candidate in request.candidates]
-        with self._lock:
-            self.requests.append(tuple(items))
-        return serde.ranking_result_to_pb([self._result(item) for item in items], request, self.model.provenance)
+        if request.top_n < 0:
+            _abort(context, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST", "top_n must not be negative")
+        read = functools.partial(serde.candidate_from_pb, request)
+        items = self._read(request, request.candidates, read, context)
+        ranking = _rank([self._result(item) for item in items], request.top_n)
+        return serde.ranking_result_to_pb(ranking, self.model.provenance)
 
     def ScoreTokens(  # noqa: N802
         self, request: pb.ScoreTokensRequest, context: grpc.ServicerContext
@@ -124,12 +122,9 @@ class FakeRewardServer(RewardServiceServicer):
         self._admit(request.model, context)
         if self._tokens is None:
             _abort(context, code_pb2.FAILED_PRECONDITION, "WRONG_METHOD", "this fake was given no `tokens`")
-        reply = pb.ScoreTokensResponse(model=serde.provenance_to_pb(self.model.provenance))
-        for wire in request.items:
-            scores = reply.results.add(item_id=wire.item_id).scores
-            for token in self._tokens(serde.item_from_pb(wire)):
-                scores.tokens.add(token_id=token.token_id, score=token.value, begin=token.begin, end=token.end)
-        return reply
+        items = self._read(request, request.items, serde.item_from_pb, context)
+        results = [serde.token_result_to_pb(self._token_result(self._tokens, item)) for item in items]
+        return pb.ScoreTokensResponse(results=results, model=serde.provenance_to_pb(self.model.provenance))
 
     def GetModel(self, request: pb.GetModelRequest, context: grpc.ServicerContext) -> pb.GetModelResponse:  # noqa: N802
         """Called by gRPC."""
@@ -141,14 +136,38 @@ class FakeRewardServer(RewardServiceServicer):
         self._admit("", context)
         return pb.ListModelsResponse(models=[serde.model_to_pb(self.model)])
 
+    def _read(
+        self, request: Message, wires: Sequence[Wire], read: Callable[[Wire], ScoreItem], context: grpc.ServicerContext
+    ) -> tuple[ScoreItem, ...]:
+        """The items of a request that is within the limits; recorded."""
+        limits = self.model.limits
+        if len(wires) > limits.max_items or request.ByteSize() > limits.max_request_bytes:
+            _abort(context, code_pb2.INVALID_ARGUMENT, "BATCH_TOO_LARGE", f"the model takes {limits}")
+        try:
+            items = tuple(map(read, wires))
+        except InvalidRequest as error:
+            _abort(context, code_pb2.INVALID_ARGUMENT, error.reason, str(error))
+        with self._lock:
+            self.requests.append(items)
+        return items
+
     def _result(self, item: ScoreItem) -> types.Score | ScoreFailure:
         try:
             value = self._score(item)
         except Exception as error:  # of the test's own callable
-            return ScoreFailure(item.item_id, "INTERNAL", f"{type(error).__name__}: {error}", "INTERNAL")
+            return _broken(item, error)
         if isinstance(value, ScoreFailure):
             return dataclasses.replace(value, item_id=item.item_id)
         return types.Score(value, value, 0, False, 0, item_id=item.item_id, model=self.model.provenance)
+
+    def _token_result(
+        self, score: Callable[[ScoreItem], Sequence[types.TokenScore]], item: ScoreItem
+    ) -> types.TokenScores | ScoreFailure:
+        try:
+            tokens = tuple(score(item))
+        except Exception as error:  # of the test's own callable
+            return _broken(item, error)
+        return types.TokenScores(tokens, 0, 0, item_id=item.item_id, model=self.model.provenance)
 
     def _admit(self, model: str, context: grpc.ServicerContext) -> None:
         with self._lock:
@@ -159,6 +178,20 @@ class FakeRewardServer(RewardServiceServicer):
             _abort(context, code_pb2.UNAVAILABLE, self._reason, "told to be unavailable", self._retry_after)
         if model not in ("", self.model.name, self.model.name.partition("/versions/")[0]):
             _abort(context, code_pb2.NOT_FOUND, "MODEL_NOT_FOUND", f"no model {model!r}: there is {self.model.name}")
+
+
+def _broken(item: ScoreItem, error: Exception) -> ScoreFailure:
+    return ScoreFailure(item.item_id, "INTERNAL", f"{type(error).__name__}: {error}", "INTERNAL")
+
+
+def _rank(results: Sequence[types.Score | ScoreFailure], top_n: int) -> types.Ranking:
+    """The best `top_n` of them, or all where it is 0; equal scores stay in order."""
+    ranked = [types.Ranked(index, result) for index, result in enumerate(results) if isinstance(result, types.Score)]
+    ranked.sort(key=lambda one: one.score.value, reverse=True)
+    unranked = [
+        types.Unranked(index, result) for index, result in enumerate(results) if isinstance(result, ScoreFailure)
+    ]
+    return types.Ranking(tuple(ranked[: top_n or None]), tuple(unranked))
 
 
 def _abort(

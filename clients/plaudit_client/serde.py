@@ -74,11 +74,11 @@ def item_bytes(wire: pb.ScoreItem) -> int:
 
 
 def ranking_to_pb(
-    prompt: str | Sequence[types.Message], candidates: Sequence[str | types.Candidate]
+    prompt: str | Sequence[types.Message], candidates: Sequence[str | types.Candidate], top_n: int
 ) -> pb.RankCandidatesRequest:
     """Raises InvalidRequest for what protobuf cannot hold."""
     try:
-        request = pb.RankCandidatesRequest()
+        request = pb.RankCandidatesRequest(top_n=top_n)
         if isinstance(prompt, str):
             request.text = prompt
         else:
@@ -91,7 +91,7 @@ def ranking_to_pb(
                 candidate_id=candidate.candidate_id, response=candidate.response, finish_reason=finish
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"candidates cannot be sent: {error}", reason="INVALID_ITEM") from None
+        raise InvalidRequest(f"ranking cannot be asked for: {error}", reason="INVALID_REQUEST") from None
     return request
 
 
@@ -183,18 +183,44 @@ def _check_count(found: int, expected: int) -> None:
         raise ServerFault(f"the reward server answered {found} results to {expected} items")
 
 
-def result_to_pb(result: types.Score | types.ScoreFailure, item_id: str) -> pb.ItemResult:
+def result_to_pb(result: types.Score | types.ScoreFailure) -> pb.ItemResult:
     """A result as a server sends it."""
     if isinstance(result, types.ScoreFailure):
-        return pb.ItemResult(item_id=item_id, error=failure_to_pb(result))
-    score = pb.Score(
-        score=result.value,
-        raw_score=result.raw,
-        input_tokens=result.input_tokens,
-        truncated=result.truncated,
-        truncated_tokens=result.truncated_tokens,
+        return pb.ItemResult(item_id=result.item_id, error=_failure_to_pb(result))
+    return pb.ItemResult(item_id=result.item_id, score=_score_to_pb(result))
+
+
+def _score_to_pb(score: types.Score) -> pb.Score:
+    return pb.Score(
+        score=score.value,
+        raw_score=score.raw,
+        input_tokens=score.input_tokens,
+        truncated=score.truncated,
+        truncated_tokens=score.truncated_tokens,
+        cache_hit=score.cached,
+        ensemble=_ensemble_to_pb(score.ensemble) if score.ensemble else None,
     )
-    return pb.ItemResult(item_id=item_id, score=score)
+
+
+def _ensemble_to_pb(ensemble: types.EnsembleScore) -> pb.EnsembleScore:
+    members = [pb.MemberScore(name=one.model, score=one.value, raw_score=one.raw) for one in ensemble.members]
+    return pb.EnsembleScore(mean=ensemble.mean, stddev=ensemble.std, minimum=ensemble.minimum, members=members)
+
+
+def token_result_to_pb(result: types.TokenScores | types.ScoreFailure) -> pb.TokensResult:
+    """As `result_to_pb`."""
+    if isinstance(result, types.ScoreFailure):
+        return pb.TokensResult(item_id=result.item_id, error=_failure_to_pb(result))
+    scores = pb.TokenScores(
+        tokens=[
+            pb.TokenScore(token_id=token.token_id, score=token.value, begin=token.begin, end=token.end)
+            for token in result.tokens
+        ],
+        input_tokens=result.input_tokens,
+        truncated_tokens=result.truncated_tokens,
+        cache_hit=result.cached,
+    )
+    return pb.TokensResult(item_id=result.item_id, scores=scores)
 
 
 def candidate_from_pb(request: pb.RankCandidatesRequest, wire: pb.Candidate) -> types.ScoreItem:
@@ -206,26 +232,17 @@ def candidate_from_pb(request: pb.RankCandidatesRequest, wire: pb.Candidate) -> 
     return types.ScoreItem(read, wire.candidate_id, FINISH_FROM_PB.get(wire.finish_reason))
 
 
-def ranking_result_to_pb(
-    results: Sequence[types.Score | types.ScoreFailure], request: pb.RankCandidatesRequest, model: types.Provenance
-) -> pb.RankCandidatesResponse:
-    """The results of a request's candidates, best first."""
+def ranking_result_to_pb(ranking: types.Ranking, model: types.Provenance) -> pb.RankCandidatesResponse:
+    """A ranking as a server sends it."""
     reply = pb.RankCandidatesResponse(model=provenance_to_pb(model))
-    wires = [
-        result_to_pb(result, candidate.candidate_id)
-        for result, candidate in zip(results, request.candidates, strict=True)
-    ]
-    order = sorted(range(len(wires)), key=lambda index: -wires[index].score.score)
-    for index in order:
-        wire = wires[index]
-        if wire.WhichOneof("result") == "error":
-            reply.unranked.add(candidate_id=wire.item_id, index=index, error=wire.error)
-        elif not request.top_n or len(reply.ranked) < request.top_n:
-            reply.ranked.add(candidate_id=wire.item_id, index=index, score=wire.score)
+    for place in ranking.ranked:
+        reply.ranked.add(candidate_id=place.score.item_id, index=place.index, score=_score_to_pb(place.score))
+    for one in ranking.unranked:
+        reply.unranked.add(candidate_id=one.failure.item_id, index=one.index, error=_failure_to_pb(one.failure))
     return reply
 
 
-def failure_to_pb(failure: types.ScoreFailure) -> status_pb2.Status:
+def _failure_to_pb(failure: types.ScoreFailure) -> status_pb2.Status:
     """A status with the one ErrorInfo that every error carries."""
     detail = Any()
     detail.Pack(ErrorInfo(reason=failure.reason, domain=DOMAIN))
@@ -296,7 +313,16 @@ def model_to_pb(model: types.ModelInfo) -> pb.ModelInfo:
         truncation=TRUNCATION_TO_PB[model.truncation],
         tokenizer_sha256=model.tokenizer_sha256,
         deterministic=model.deterministic,
+        scores_tokens=model.scores_tokens,
+        members=model.members,
+        drift=_drift_to_pb(model.drift) if model.drift else None,
     )
     if model.load_time is not None:
         wire.load_time.FromDatetime(model.load_time)
     return wire
+
+
+def _drift_to_pb(drift: types.Drift) -> pb.Drift:
+    return pb.Drift(
+        references=drift.references, largest=drift.largest, rms=drift.rms, reordered_ratio=drift.reordered_ratio
+    )

@@ -11,7 +11,6 @@ from plaudit_client import (
     ScoreFailure,
     ScoreItem,
     TextPair,
-    TokenScore,
     TokenScores,
 )
 from plaudit_client.fake import FakeRewardServer
@@ -42,23 +41,16 @@ def test_best_of_n_and_who_has_no_rank():
     assert server.requests[3][1].input.messages[-1] == Message("assistant", "bb")
 
 
-def test_the_fake_scores_tokens_where_it_is_told_how():
-    item = ScoreItem(TextPair("Hi", "a b"), "x")
-    told = FakeRewardServer(by_length, tokens=lambda item: [TokenScore(7, 0.5, 0, 1)])
-    with told as server, RewardClient(server.address) as client:
-        (found,) = client.score_tokens([item])
-    assert (found.tokens, found.item_id) == ((TokenScore(7, 0.5, 0, 1),), "x")
-    with FakeRewardServer(by_length) as server, RewardClient(server.address) as client:
-        with pytest.raises(InvalidRequest) as caught:
-            client.score_tokens([item])
-        assert caught.value.reason == "WRONG_METHOD"
-
-
-def test_candidates_that_cannot_be_sent_raise():
+def test_rankings_that_cannot_be_asked_for_raise():
     with FakeRewardServer(by_length) as server, RewardClient(server.address) as client:
         for prompt, candidates in (("\ud800", ["a"]), ("Hi", [1]), ([1], ["a"])):
             with pytest.raises(InvalidRequest):
                 client.rank(prompt, candidates)
+        for top_n in (2**40, -1):
+            with pytest.raises(InvalidRequest) as caught:
+                client.rank("Hi", ["a"], top_n=top_n)
+            assert caught.value.reason == "INVALID_REQUEST"
+        assert server.requests == []
 
 
 async def test_the_real_server_ranks_and_scores_tokens(tmp_path):

@@ -3,20 +3,48 @@ from datetime import UTC, datetime
 
 import pytest
 from google.rpc import status_pb2
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plaudit_client import ModelInfo, ModelLimits, Provenance, Score, ScoreFailure, ServerFault, serde
+from plaudit_client import (
+    Drift,
+    EnsembleScore,
+    MemberScore,
+    ModelInfo,
+    ModelLimits,
+    Provenance,
+    Score,
+    ScoreFailure,
+    ServerFault,
+    TokenScore,
+    TokenScores,
+    serde,
+)
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 
 from .test_chunking import items
 
 MODEL = Provenance("models/m/versions/2", "2", "aa", "bb", "z-score-1", "float32")
+SPREAD = EnsembleScore(1.0, 2.0, 3.0, (MemberScore("models/a/versions/1", 4.0, 5.0),))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 names = st.text(st.characters(codec="utf-8"), max_size=8)
+counts = st.integers(0, 9)
+members = st.lists(st.builds(MemberScore, names, numbers, numbers), max_size=2).map(tuple)
 scores = st.builds(
-    Score, numbers, numbers, st.integers(0, 9), st.booleans(), st.integers(0, 9), item_id=names, model=st.just(MODEL)
+    Score,
+    numbers,
+    numbers,
+    counts,
+    st.booleans(),
+    counts,
+    item_id=names,
+    model=st.just(MODEL),
+    cached=st.booleans(),
+    ensemble=st.none() | st.builds(EnsembleScore, numbers, numbers, numbers, members),
 )
+places = st.none() | counts
+tokens = st.lists(st.builds(TokenScore, counts, numbers, places, places), max_size=3).map(tuple)
+token_scores = st.builds(TokenScores, tokens, counts, counts, item_id=names, model=st.just(MODEL), cached=st.booleans())
 failures = st.builds(
     ScoreFailure, names, st.sampled_from(["INPUT_TOO_LONG", "NONFINITE_SCORE"]), names, st.just("INTERNAL")
 )
@@ -33,15 +61,26 @@ def test_items_survive_the_wire(item):
 
 
 @given(st.lists(scores | failures, max_size=5))
+@example([Score(1.0, 2.0, 3, True, 4, item_id="a", model=MODEL, cached=True, ensemble=SPREAD)])
 def test_results_survive_the_wire(results):
-    wire = reply(*(serde.result_to_pb(result, result.item_id) for result in results))
+    wire = reply(*map(serde.result_to_pb, results))
     assert serde.results_from_pb(pb.ScoreResponse.FromString(wire.SerializeToString()), len(results)) == results
 
 
+@given(st.lists(token_scores | failures, max_size=5))
+def test_scores_of_tokens_survive_the_wire(results):
+    sent = pb.ScoreTokensResponse(results=map(serde.token_result_to_pb, results), model=serde.provenance_to_pb(MODEL))
+    received = pb.ScoreTokensResponse.FromString(sent.SerializeToString())
+    assert serde.token_results_from_pb(received, len(results)) == results
+
+
 def test_model_survives_the_wire():
-    limits = ModelLimits(3, 4, 5, 6)
-    model = ModelInfo("models/m", "M", MODEL, limits, "left_prompt", "cc", True, datetime(2026, 1, 2, tzinfo=UTC))
-    assert serde.model_from_pb(serde.model_to_pb(model)) == model
+    loaded, drift = datetime(2026, 1, 2, tzinfo=UTC), Drift(7, 0.5, 0.25, 0.125)
+    limits, members = ModelLimits(3, 4, 5, 6), ("models/a/versions/1", "models/b/versions/1")
+    model = ModelInfo("models/m", "M", MODEL, limits, "left_prompt", "cc", True, loaded, True, members, drift)
+    wire = serde.model_to_pb(model)
+    assert {field for field, _ in wire.ListFields()} == set(wire.DESCRIPTOR.fields)  # none left out here
+    assert serde.model_from_pb(pb.ModelInfo.FromString(wire.SerializeToString())) == model
 
 
 def test_limits_that_a_server_does_not_state_do_not_bind():
