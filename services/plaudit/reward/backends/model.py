@@ -15,8 +15,8 @@ from plaudit.reward.loading import Values, load_model, pad_id, read_out, values_
 PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
 """How far a padded batch may be from single items, in units of max(1, |score|), for padding to be used at all."""
 
-GAIN, PATIENCE = 0.98, 5.0
-"""Twice the tokens are worth it for less than 0.98 of twice the time; larger batches are tried for so many seconds."""
+ABOUT, CLEARLY, PATIENCE = 1.03, 1.15, 5.0
+"""How much dearer than at best a token may be; at which no larger batch is tried; and for how many seconds they are."""
 
 Ids = tuple[int, ...]
 
@@ -24,7 +24,7 @@ Ids = tuple[int, ...]
 class Shape(NamedTuple):
     """What a batch should be on this device, in tokens: measured, since a CPU and a GPU are far apart."""
 
-    tokens: float  # of a batch: more would make none of them cheaper
+    tokens: float  # of a batch: in a larger one a token would cost more
     padding: float  # as much as a forward costs before its first token: more in one batch would be waste
 
 
@@ -88,20 +88,25 @@ class ModelBackend:
         )
 
     def _best_shape(self) -> Shape:
-        """Batches of doubling size, until a larger one makes a token no cheaper, does not fit, or takes too long."""
+        """Tries batches of doubling size until a token costs clearly more, or they don't fit, or it takes too long.
+
+        The largest one that is about as good as the best is chosen: the curve is flat there, and measured in a hurry.
+        """
         width, began = min(64, self._max_tokens), time.perf_counter()
         short = self._fastest([self._row(1)])
-        tokens, seconds = width, self._fastest([self._row(width)])
-        while 2 * tokens <= self._max_batch_tokens and time.perf_counter() - began < PATIENCE:
+        per_token: dict[int, float] = {}
+        tokens = width
+        while not per_token or (tokens <= self._max_batch_tokens and time.perf_counter() - began < PATIENCE):
             try:
-                larger = self._fastest([self._row(width)] * (2 * tokens // width))
+                per_token[tokens] = self._fastest([self._row(width)] * (tokens // width)) / tokens
             except torch.OutOfMemoryError:
                 break
-            if larger > GAIN * 2 * seconds:
+            if per_token[tokens] > CLEARLY * min(per_token.values()):
                 break
-            tokens, seconds = 2 * tokens, larger
-        per_token = max(seconds - short, 1e-9) / max(1, tokens - 1)
-        return Shape(tokens, max(0.0, short / per_token - 1))
+            tokens *= 2
+        best = min(per_token.values(), default=short)
+        chosen = max((tokens for tokens in per_token if per_token[tokens] <= ABOUT * best), default=width)
+        return Shape(chosen, max(0.0, (short - best) / best))
 
     def _fastest(self, rows: list[Ids]) -> float:
         """Seconds; the fastest of three is the least disturbed by what else the machine does. One more goes before."""
