@@ -20,6 +20,8 @@ def test_drift_by_hand():
     assert drift([1.0], [1.0]) == (1, 0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="finite"):
         drift([1.0], [float("nan")])
+    with pytest.raises(ValueError, match="2001 references: give at most 2000"):
+        drift([1.0] * 2001, [1.0] * 2001)
 
 
 @pytest.mark.parametrize("own", [True, False])

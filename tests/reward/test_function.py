@@ -32,6 +32,7 @@ def odd(prompt, response):
         "text": lambda: "1.0",
         "none": lambda: None,
         "bool": lambda: True,
+        "huge": lambda: 10**400,
         "numpy": lambda: np.float32(0.5),
         "raise": lambda: 1 / 0,
         "exit": lambda: exit(3),
@@ -41,6 +42,11 @@ def odd(prompt, response):
 
 async def slow(prompt, response):
     await asyncio.sleep(float(response))
+    return 1.0
+
+
+async def blocking(prompt, response):
+    time.sleep(float(response))
     return 1.0
 '''
 
@@ -68,9 +74,9 @@ async def test_text_and_conversations_are_scored(tmp_path: Path):
 
 async def test_what_is_no_number_and_what_raises_is_the_items_own_status(tmp_path: Path):
     async with serving(model(tmp_path, "odd")) as running:
-        found = await outcomes(running, "nan", "text", "numpy", "none", "raise", "bool", "unknown")
+        found = await outcomes(running, "nan", "text", "numpy", "none", "raise", "bool", "unknown", "huge")
     failed = "CALLABLE_FAILED"
-    assert found == ["NONFINITE_SCORE", failed, 0.5, failed, failed, failed, failed]
+    assert found == ["NONFINITE_SCORE", failed, 0.5, failed, failed, failed, failed, failed]
 
 
 async def test_a_function_that_exits_does_not_take_the_server_with_it(tmp_path: Path):
@@ -99,6 +105,14 @@ async def test_async_functions_run_side_by_side_and_are_ended_at_their_time(tmp_
         began = time.monotonic()
         assert await outcomes(running, *["0.3"] * 8, "30") == [1.0] * 8 + ["CALLABLE_FAILED"]
         assert time.monotonic() - began < 2.5
+
+
+async def test_liveness_sees_an_async_function_that_blocks_its_loop(tmp_path: Path):
+    async with serving(model(tmp_path, "blocking", timeout=0.2, concurrency=2)) as running:
+        assert await outcomes(running, "1.5", "0") == ["CALLABLE_FAILED"] * 2
+        assert not running.server.catalog.beating(patience=0.05)
+        assert scores(await running.score(text("", "0"), timeout=20)) == [1]  # places are free once the loop is
+        assert running.server.catalog.beating(patience=0.05)
 
 
 async def test_a_full_queue_says_when_to_come_back(tmp_path: Path):

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from plaudit.errors import ConfigurationError
 from plaudit.reward.errors import InputTooLong, InvalidItem, TemplateFailed
@@ -109,10 +110,34 @@ def test_cutting_takes_the_prompt_s_head_only(prompt: str, response: str, kind: 
         assert LLAMA.decode(kept).endswith(response + behind_response)
 
 
+@pytest.mark.parametrize("reader", [render, render_spans])
+def test_an_unknown_word_that_the_response_goes_on_with_is_never_cut(reader):
+    before, joined = ("a ticket zzξ", "ψ cost"), "a ticket zzξψ cost"
+    words = BERT(joined, add_special_tokens=False)["input_ids"]
+    assert words[:-1] == BERT(before[0], add_special_tokens=False)["input_ids"]  # [UNK] with and without the response
+    tight = Rendering(max_tokens=4, truncation="left_prompt")
+    assert reader(BERT, tight, *before)[:2] == ([BERT.cls_token_id, *words[-2:], BERT.sep_token_id], len(words) - 2)
+    with pytest.raises(InputTooLong):
+        reader(BERT, Rendering(max_tokens=3, truncation="left_prompt"), *before)
+
+
+def test_a_token_that_ends_the_prompt_and_begins_the_response_is_never_cut():
+    tokenizer = decoder_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)  # offsets without white space
+    tokenizer.add_tokens("?\n\n")
+    whole = render(tokenizer, PLAIN, "Is it?", "\n\nNo.").input_ids
+    rest = whole[whole.index(len(tokenizer) - 1) :]
+    tight = Rendering(max_tokens=1 + len(rest), truncation="left_prompt")
+    assert render(tokenizer, tight, "Is it?", "\n\nNo.").input_ids == [1, *rest]
+    with pytest.raises(InputTooLong):
+        render(tokenizer, Rendering(max_tokens=len(rest), truncation="left_prompt"), "Is it?", "\n\nNo.")
+
+
 def test_token_ids_are_read_as_they_are_and_cut_like_text():
-    assert render_tokens(LLAMA, PLAIN, [1, 7, 8], [9, 2]).input_ids == [1, 7, 8, 9, 2]
+    assert render_tokens(LLAMA, PLAIN, [1, 7, 8], [9, 2]) == ([1, 7, 8, 9, 2], 0, ())
     rendering = Rendering(max_tokens=3, truncation="left_prompt")
-    assert render_tokens(LLAMA, rendering, [1, 7, 8], [9, 2]) == ([1, 9, 2], 2, ((1, None, None), (2, None, None)))
+    spans = ((1, None, None), (2, None, None))
+    assert render_tokens(LLAMA, rendering, [1, 7, 8], [9, 2], spans=True) == ([1, 9, 2], 2, spans)
     with pytest.raises(InputTooLong):
         render_tokens(LLAMA, rendering, [1, 7], [8, 9, 2])
 
@@ -175,5 +200,37 @@ def test_a_template_that_rewrites_the_response_is_an_error_and_one_that_strips_i
     shouted.chat_template = shouted.chat_template.replace("message.content", "message.content | upper")
     (first, *_, last) = render_spans(stripped, CHAT, "Hi", "  no \n").response
     assert (first.begin, last.end) == (2, 4)
+    for said in ("no", "im"):  # the end-of-turn marker holds the other one
+        with pytest.raises(TemplateFailed):
+            render_spans(shouted, CHAT, "Hi", said)
+
+
+@pytest.mark.parametrize("said", ["", "\n", " \n "])
+def test_a_response_that_the_template_leaves_nothing_of_has_no_tokens(said: str):
+    tokenizer = decoder_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace("message.content", "message.content | trim")
+    assert render_spans(tokenizer, CHAT, "Hi", said).response == ()
+
+
+@pytest.mark.parametrize("said", ["No, it is not.", "think", "<think>", "\n\nNo."])
+@pytest.mark.parametrize(
+    ("asking", "answering"),
+    [("<think>\n", ""), ("", "<think>\n\n</think>\n\n"), ("<think>\n", "<think>\n\n</think>\n\n")],
+)
+def test_a_thought_that_the_template_writes_is_not_the_response(asking: str, answering: str, said: str):
+    tokenizer = decoder_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "{{ message.content }}",
+        f"{{% if message.role == 'assistant' %}}{answering}{{% endif %}}{{{{ message.content }}}}",
+    ).replace("<|im_start|>assistant\n{% endif %}", f"<|im_start|>assistant\n{asking}{{% endif %}}")
+    found = render_spans(tokenizer, CHAT, "Hi", said)
+    read = tokenizer.decode([found.input_ids[span.position] for span in found.response])
+    assert tokenizer.decode(found.input_ids[found.response[-1].position + 1 :]) == "<|im_end|>\n"
+    assert (read.strip(), found.response[0].begin, found.response[-1].end) == (said.strip(), 0, len(said))
+
+
+def test_a_template_that_writes_something_else_before_the_response_is_an_error():
+    tokenizer = decoder_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace("{{ message.content }}", "[no] {{ message.content }}")
     with pytest.raises(TemplateFailed):
-        render_spans(shouted, CHAT, "Hi", "no")
+        render_spans(tokenizer, CHAT, "Hi", "no")

@@ -1,8 +1,8 @@
 """What a model put out before for the same input; off unless the settings give it room.
 
-The key is the SHA-256 of what the model reads, so an entry takes the same memory however long its text was, and no text
-is kept. A cache belongs to one loaded model: another version begins with an empty one. The least recently used entry
-goes first.
+The key is the SHA-256 of what the model reads, so no text is kept, and an entry takes the memory of its value: a score,
+or one for each token where the model scores tokens. A cache belongs to one loaded model: another version begins with an
+empty one. The least recently used entry goes first.
 """
 
 import hashlib

@@ -7,17 +7,26 @@ from itertools import combinations
 
 from plaudit.reward.items import Drift
 
+LIMIT = 2000
+"""References: their pairs, two million then, are compared one by one."""
+
 
 def drift(exact: Sequence[float], found: Sequence[float]) -> Drift:
-    """Of `found`, for the same references as `exact`, at least one. Raises ValueError for NaN and infinity."""
+    """Of `found`, for the same references as `exact`, at least one.
+
+    Raises ValueError for NaN and infinity, and for more than LIMIT references.
+    """
+    if len(exact) > LIMIT:
+        raise ValueError(f"{len(exact)} references: give at most {LIMIT}")
     differences = [abs(one - other) for one, other in zip(exact, found, strict=True)]
     if not all(map(math.isfinite, differences)):
         raise ValueError("a reference has no finite score")
-    pairs = list(combinations(zip(exact, found, strict=True), 2))
-    reordered = sum((a - b) * (x - y) < 0 or (a != b and x == y) for (a, x), (b, y) in pairs)
+    pairs = math.comb(len(differences), 2)
+    each = combinations(zip(exact, found, strict=True), 2)
+    reordered = sum((a - b) * (x - y) < 0 or (a != b and x == y) for (a, x), (b, y) in each)
     return Drift(
         references=len(differences),
         largest=max(differences),
         rms=math.sqrt(statistics.fmean(difference**2 for difference in differences)),
-        reordered=reordered / len(pairs) if pairs else 0.0,
+        reordered=reordered / pairs if pairs else 0.0,
     )

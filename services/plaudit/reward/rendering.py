@@ -5,8 +5,8 @@
 
 Prompt and response are tokenised as one text, so the ids are those of `tokenizer(prompt + separator + response)` and of
 `apply_chat_template`. What belongs to the prompt is decided only when something must be cut: it is the longest common
-prefix of the ids with and without the response; a token that straddles the border counts as response. Cutting removes
-the head of the prompt, never a leading BOS and never a token of the response.
+prefix of the ids with and without the response; a token that straddles the border, as an unknown word may, counts as
+response. Cutting removes the head of the prompt, never a leading BOS and never a token of the response.
 
 A response that was cut at the token limit (`finish_reason == "length"`) gets no EOS and no end-of-turn marker: the
 model must not read a full stop that the policy never wrote. Whatever a template writes after its end-of-turn marker,
@@ -15,6 +15,7 @@ such as a newline, stays. Text is never normalised.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import takewhile
@@ -32,6 +33,10 @@ if TYPE_CHECKING:  # settings name a Rendering, and settings are read before any
     from transformers import PreTrainedTokenizerBase
 
 ROLES = ("system", "user", "assistant")
+OPENED_THOUGHT = re.compile(r"<think>\s*\Z")
+"""What some templates end a generation prompt with, and leave out of a finished turn."""
+EMPTY_THOUGHT = re.compile(r"\s*<think>\s*</think>")
+"""What some templates write before a response that has none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -59,7 +64,7 @@ class Rendered(NamedTuple):
 
     input_ids: list[int]  # at most `max_tokens`
     truncated_tokens: int  # prompt tokens that were cut
-    response: tuple[Span, ...] = ()  # of `render_spans` and `render_tokens`
+    response: tuple[Span, ...] = ()  # of `render_spans`, and of `render_tokens` where asked for
 
 
 class MessageLike(Protocol):
@@ -93,7 +98,7 @@ def render(
     finished = finish_reason != "length"
     full, head, _ = _texts(tokenizer, rendering, prompt, response, messages, finished)
     ids = _with_special_tokens(tokenizer, rendering, _tokenize(tokenizer, full), finished)
-    return _fitted(tokenizer, rendering, ids, head)
+    return _fitted(tokenizer, rendering, ids, full, head)
 
 
 def render_spans(
@@ -110,21 +115,30 @@ def render_spans(
     """
     finished = finish_reason != "length"
     full, head, said = _texts(tokenizer, rendering, prompt, response, messages, finished)
-    encoded = tokenizer(full, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False)
-    ids = _with_special_tokens(tokenizer, rendering, list(encoded["input_ids"]), finished)
-    before = int(ids[:1] != encoded["input_ids"][:1])  # the BOS that was put in front
-    fitted = _fitted(tokenizer, rendering, ids, head)
-    shift = before - fitted.truncated_tokens
-    return fitted._replace(response=_spans(encoded["offset_mapping"], full, len(head), said, shift))
+    read, offsets = _tokenize_with_offsets(tokenizer, full)
+    ids = _with_special_tokens(tokenizer, rendering, read, finished)
+    before = int(ids[:1] != read[:1])  # the BOS that was put in front
+    fitted = _fitted(tokenizer, rendering, ids, full, head)
+    return fitted._replace(response=_spans(offsets, full, head, said, shift=before - fitted.truncated_tokens))
 
 
 def render_tokens(
-    tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, prompt_ids: Sequence[int], response_ids: Sequence[int]
+    tokenizer: "PreTrainedTokenizerBase",
+    rendering: Rendering,
+    prompt_ids: Sequence[int],
+    response_ids: Sequence[int],
+    *,
+    spans: bool = False,
 ) -> Rendered:
-    """Ids rendered by the caller are read as they are; only a prompt that is too long is cut. Raises InputTooLong."""
+    """Ids rendered by the caller are read as they are; only a prompt that is too long is cut. Raises InputTooLong.
+
+    With `spans`, says which of them are the response's.
+    """
     ids = [*prompt_ids, *response_ids]
     bos = min(_leading_bos(tokenizer, ids), len(prompt_ids))
     fitted = _truncate(rendering, ids, bos, len(prompt_ids) - bos)
+    if not spans:
+        return fitted
     first = len(fitted.input_ids) - len(response_ids)
     return fitted._replace(response=tuple(Span(at, None, None) for at in range(first, len(fitted.input_ids))))
 
@@ -197,11 +211,14 @@ def _texts(
     return head + (response or ""), head, response or ""
 
 
-def _spans(offsets: Sequence[tuple[int, int]], full: str, head: int, said: str, shift: int) -> tuple[Span, ...]:
+def _spans(offsets: Sequence[tuple[int, int]], full: str, head: str, said: str, shift: int) -> tuple[Span, ...]:
     """The tokens that hold a character of `said`, which stands in `full` behind `head`; one that straddles is cut."""
-    kept = said if full.find(said, head) >= 0 else said.strip()  # templates may drop the white space around it
-    begin = full.find(kept, head)
-    if begin < 0:
+    whole = _place(full, head, said) is not None
+    kept = said if whole else said.strip()  # templates may drop the white space around it
+    if not kept:
+        return ()
+    begin = _place(full, head, kept)
+    if begin is None:
         raise TemplateFailed("the chat template changes the response, so its tokens cannot be told apart")
     end, start = begin + len(kept), begin - said.find(kept)  # `start`: where all of `said` would begin
 
@@ -215,12 +232,23 @@ def _spans(offsets: Sequence[tuple[int, int]], full: str, head: int, said: str, 
     )
 
 
-def _fitted(tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], head: str) -> Rendered:
+def _place(full: str, head: str, kept: str) -> int | None:
+    """Where it begins in `full`: behind `head`, with nothing between but white space or an empty thought; else None."""
+    bare = OPENED_THOUGHT.sub("", head)
+    starts = [len(text) for text in (head, bare) if full.startswith(text)]
+    if starts and (thought := EMPTY_THOUGHT.match(full, len(bare))):
+        starts.insert(0, thought.end())
+    found = [(start, full.find(kept, start)) for start in starts]
+    return next((at for start, at in found if at >= 0 and not full[start:at].strip()), None)
+
+
+def _fitted(
+    tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], full: str, head: str
+) -> Rendered:
     """The ids, cut where they must be."""
     if len(ids) <= rendering.max_tokens:
         return Rendered(ids, 0)
-    bos = _leading_bos(tokenizer, ids)
-    return _truncate(rendering, ids, bos, _common_prefix(ids[bos:], _tokenize(tokenizer, head), tokenizer))
+    return _truncate(rendering, ids, _leading_bos(tokenizer, ids), _prompt_tokens(tokenizer, full, head))
 
 
 def _as_turns(prompt: str | None, response: str | None) -> list[Turn]:
@@ -244,6 +272,14 @@ def _tokenize(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
 
 
+def _tokenize_with_offsets(
+    tokenizer: "PreTrainedTokenizerBase", text: str
+) -> tuple[list[int], Sequence[tuple[int, int]]]:
+    """The ids and the characters of each. Needs a fast tokenizer."""
+    encoded = tokenizer(text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False)
+    return list(encoded["input_ids"]), encoded["offset_mapping"]
+
+
 def _with_special_tokens(
     tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], finished: bool
 ) -> list[int]:
@@ -263,9 +299,24 @@ def _leading_bos(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> in
     return int(len(ids) > 0 and ids[0] == bos_id(tokenizer))
 
 
-def _common_prefix(ids: Sequence[int], head: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> int:
-    head = head[_leading_bos(tokenizer, head) :]
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, head, strict=False)))
+def _prompt_tokens(tokenizer: "PreTrainedTokenizerBase", full: str, head: str) -> int:
+    """How many tokens of `full`, behind a leading BOS, hold nothing but prompt.
+
+    Ids alone do not tell: the prompt's last word and what the response makes of it may both be unknown words. Offsets
+    alone do not either: byte-level tokenizers leave white space out of them.
+    """
+    ids = _tokenize(tokenizer, full)
+    alone = _alike(ids, _tokenize(tokenizer, head))
+    if tokenizer.is_fast:
+        border = _alike(full, head)  # a template may write more for generation than in a whole turn
+        _, offsets = _tokenize_with_offsets(tokenizer, full)
+        alone = min(alone, sum(1 for _ in takewhile(lambda offset: offset[1] <= border, offsets)))
+    return alone - _leading_bos(tokenizer, ids)
+
+
+def _alike(one: Sequence[object], other: Sequence[object]) -> int:
+    """How long their common prefix is."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _truncate(rendering: Rendering, ids: list[int], bos: int, prompt: int) -> Rendered:

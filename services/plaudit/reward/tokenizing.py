@@ -31,7 +31,7 @@ class TokenizerPool:
     ) -> None:
         self.sha256 = tokenizer_digest(tokenizer)
         self._rendering, self._vocabulary = rendering, vocabulary
-        self._renderer = render_spans if spans else render
+        self._spans, self._renderer = spans, render_spans if spans else render
         self._tokenizers: queue.SimpleQueue[PreTrainedTokenizerBase] = queue.SimpleQueue()
         for _ in range(threads):
             self._tokenizers.put(copy.deepcopy(tokenizer))
@@ -73,4 +73,4 @@ class TokenizerPool:
                     raise TokenizerMismatch
                 if not all(0 <= token < self._vocabulary for token in (*prompt_ids, *response_ids)):
                     raise InvalidItem("tokens", f"an id is not in 0..{self._vocabulary - 1}")
-                return render_tokens(tokenizer, self._rendering, prompt_ids, response_ids)
+                return render_tokens(tokenizer, self._rendering, prompt_ids, response_ids, spans=self._spans)

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from plaudit.errors import ConfigurationError
@@ -74,14 +75,19 @@ class FunctionModel:
             return error
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return CallableFailed(f"the function returned {type(value).__name__}, not a number")
-        return finite(Scored(float(value), float(value)))
+        try:
+            score = float(value)
+        except OverflowError:
+            return CallableFailed("the function returned a number that no float holds")
+        return finite(Scored(score, score))
 
     async def _value(self, prompt: str, response: str, deadline: Deadline) -> object:
         try:
             await asyncio.wait_for(self._places.acquire(), deadline.left())
         except TimeoutError:
             raise DeadlineExpired("the deadline passed before the function was called") from None
-        call = self._start(prompt, response)
+        given_up: Future[None] = Future()
+        call = self._start(prompt, response, given_up)
         left = deadline.left()
         try:
             return await asyncio.wait_for(
@@ -95,13 +101,13 @@ class FunctionModel:
             log.warning("the function failed", extra={"model": self.card.name, "error": _where(error)})
             raise CallableFailed(f"the function raised {type(error).__name__}") from None
         finally:
-            if self._loop is not None:
-                call.cancel()  # ends the coroutine; a thread cannot be ended
+            given_up.cancel()  # ends a coroutine; a thread cannot be ended
 
-    def _start(self, prompt: str, response: str) -> "asyncio.Future[object]":
-        """Begins one call; its place is free again when it has really ended."""
+    def _start(self, prompt: str, response: str, given_up: Future[None]) -> "asyncio.Future[object]":
+        """Begins one call; its place is free again when it has really ended, so what it returns is never cancelled."""
         if self._loop is not None:
-            call = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._await(prompt, response), self._loop))
+            waiting = self._await(prompt, response, given_up)
+            call = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, self._loop))
         else:
             call = asyncio.wrap_future(self._threads.submit(self._call, prompt, response))
         self._began[call] = time.monotonic()
@@ -114,7 +120,13 @@ class FunctionModel:
         except SystemExit:
             raise RuntimeError("exit() called") from None  # else it would end the server
 
-    async def _await(self, prompt: str, response: str) -> object:
+    async def _await(self, prompt: str, response: str, given_up: Future[None]) -> object:
+        """On the loop of the function's own; cancelled there when the caller gives up."""
+        if given_up.done():
+            return None  # nobody waits for it
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        given_up.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel))
         waited = self._call(prompt, response)
         assert inspect.isawaitable(waited)
         try:
