@@ -15,7 +15,7 @@ from plaudit.reward.loading import Values, load_model, pad_id, read_out, values_
 PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
 """How far a padded batch may be from single items, in units of max(1, |score|), for padding to be used at all."""
 
-ABOUT, CLEARLY, PATIENCE = 1.03, 1.15, 5.0
+ABOUT, CLEARLY, PATIENCE = 1.03, 1.15, 2.0
 """How much dearer than at best a token may be; at which no larger batch is tried; and for how many seconds they are."""
 
 Ids = tuple[int, ...]
@@ -109,10 +109,10 @@ class ModelBackend:
         return Shape(chosen, max(0.0, (short - best) / best))
 
     def _fastest(self, rows: list[Ids]) -> float:
-        """Seconds; the fastest of three is the least disturbed by what else the machine does. One more goes before."""
+        """Seconds; the faster of two is the less disturbed by what else the machine does. One more goes before."""
         self._padded(rows)
         seconds = []
-        for _ in range(3):
+        for _ in range(2):
             began = time.perf_counter()
             self._padded(rows)
             seconds.append(time.perf_counter() - began)
