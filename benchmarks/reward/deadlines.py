@@ -47,7 +47,7 @@ def storm(at: Setting, seed: int, rate: float, seconds: float) -> Storm:
     load = Load(address="", seed=seed, median=at.median, rate=rate, seconds=seconds, timeouts=TIMEOUTS)
     count = len(workload.arrivals(seed, rate, seconds))
     with settings_file({"name": "model", "model": str(at.folder)}, at.threads) as settings:
-        given = (settings, str(at.folder), str(seed), str(count), str(at.median))
+        given = (settings, str(at.folder), str(seed), str(count), str(at.median), *at.server_settings)
         with Child("-m", "contenders.watched", "{ready}", *given, threads=at.threads) as server:
             outcome = run(replace(load, address=server.address))
             seen = server.ask()

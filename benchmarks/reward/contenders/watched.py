@@ -1,6 +1,6 @@
 """The real server, in a process that notes every call's deadline and every forward's beginning.
 
-    python -m contenders.watched READY SETTINGS FOLDER SEED COUNT MEDIAN
+    python -m contenders.watched READY SETTINGS FOLDER SEED COUNT MEDIAN [KEY=VALUE ...]
 
 Nothing in the server is changed: two methods are wrapped from outside, the one that takes a call's items in with their
 deadline, and the model's forward. Items are known by their place in the texts that the seed stands for. Reads {}, and
@@ -73,12 +73,12 @@ class Watch:
 
 def main() -> None:
     """Until it is told to stop."""
-    ready, settings, folder, seed, count, median = sys.argv[1:]
+    ready, settings, folder, seed, count, median, *more = sys.argv[1:]
     output = take_output()
     watch = Watch(Path(folder), int(seed), int(count), float(median))
     threading.Thread(target=obey, args=(watch.seen, output), daemon=True).start()
     with watch.wrapped():
-        sys.exit(cli.main(["serve", settings, f"ready_file={ready}", "log_level=ERROR"]))
+        sys.exit(cli.main(["serve", settings, f"ready_file={ready}", "log_level=ERROR", *more]))
 
 
 if __name__ == "__main__":
