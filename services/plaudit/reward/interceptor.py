@@ -87,7 +87,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     def _status(self, error: Exception) -> status_pb2.Status:
         if not isinstance(error, RequestError):
             log.exception("a call failed")
-        elif TABLE[type(error)][0] != Code.INTERNAL:
+        elif TABLE[type(error)][0] not in (Code.INTERNAL, Code.DEADLINE_EXCEEDED):
             self._metrics.rejected.labels(reason(error)).inc()
         return to_status(error)
 

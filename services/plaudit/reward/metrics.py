@@ -55,7 +55,7 @@ class Metrics:
         self.padding = histogram("reward_batch_padding_ratio", "Padding in the forward's tokens.", RATIOS)
         self.input_tokens = histogram("reward_input_tokens", "Tokens the model read of an item.", TOKENS)
         self.truncated = counter("reward_truncated_total", "Items of which tokens were cut.", ["side"])
-        self.rejected = counter("reward_rejected_total", "Calls refused, or given up at their deadline.", ["reason"])
+        self.rejected = counter("reward_rejected_total", "Calls refused before any work.", ["reason"])
         self.cache_hits = counter("reward_cache_hits_total", "Items whose score was remembered.")
         self.cache_misses = counter("reward_cache_misses_total", "Items looked for in the cache and not found.")
         self.ensemble_std = histogram("reward_ensemble_std", "Spread of an ensemble's members.", SPREADS, ["model"])
