@@ -126,7 +126,7 @@ def test_rows_are_padded_only_where_that_changes_nothing(tmp_path: Path, make, p
     if pads:
         padded = [score for (score,) in backend.forward(rows)]
         assert padded == pytest.approx([backend.alone(row)[0] for row in rows], rel=1e-5, abs=1e-5)
-    assert (backend.shape.padding > 0) is pads
+    assert (backend.best_budget(8192).waste > 0) is pads
 
 
 def test_batches_are_as_large_as_they_may_be_before_a_token_costs_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -139,12 +139,12 @@ def test_batches_are_as_large_as_they_may_be_before_a_token_costs_more(tmp_path:
         return 10 + tokens + 2 * max(0, tokens - 1000)
 
     monkeypatch.setattr(backend, "_fastest", seconds)
-    assert backend._best_shape() == (512, pytest.approx(10, rel=0.1))
+    assert backend.best_budget(8192) == (512, pytest.approx(10, rel=0.1), float("inf"))
     monkeypatch.setattr(backend, "_fastest", lambda rows: seconds(rows) ** 0.5)
-    assert backend._best_shape().tokens == 2048
+    assert backend.best_budget(8192).cost == 2048
     monkeypatch.setattr(backend, "_fastest", lambda rows: 1 + 0.001 * sum(map(len, rows)) ** 1.01)
-    backend._max_batch_tokens = 300
-    assert backend._best_shape().tokens == 256
+    assert backend.best_budget(300).cost == 256
+    assert backend.best_budget(32).cost == 32
 
 
 async def test_an_item_that_makes_nan_fails_alone(tmp_path: Path):

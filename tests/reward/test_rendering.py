@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,6 @@ from plaudit.reward.rendering import (
     Turn,
     check,
     render,
-    render_spans,
     render_tokens,
     rendering_digest,
     tokenizer_digest,
@@ -20,6 +21,7 @@ from plaudit.reward.rendering import (
 from .tiny_models import decoder_tokenizer, encoder_tokenizer
 
 LLAMA = decoder_tokenizer()
+render_spans = partial(render, spans=True)
 BERT = encoder_tokenizer()
 PLAIN = Rendering()
 CHAT = Rendering(kind="chat")

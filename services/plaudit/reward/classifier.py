@@ -27,6 +27,9 @@ from plaudit.telemetry.quiet import quiet_libraries
 
 log = logging.getLogger(__name__)
 
+MOST_REFERENCES = 2000
+"""Their pairs, two million then, are compared one by one."""
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -36,6 +39,7 @@ class Classifier:
     calibration: Calibration | None
     tokenizers: TokenizerPool
     backend: ModelBackend
+    budget: Budget
 
 
 def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classifier:
@@ -48,21 +52,16 @@ def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classi
         _check_token_classifier(folder, model, record, tokenizer)
     references = [] if per_token else _references(model, record, tokenizer)
     exact = _exact(model, folder, record, references)
-    backend = ModelBackend(
-        folder,
-        dtype=model.dtype,
-        device=model.device,
-        max_tokens=record.rendering.max_tokens,
-        max_batch_tokens=settings.limits.max_batch_tokens,
-    )
+    backend = ModelBackend(folder, dtype=model.dtype, device=model.device, max_tokens=record.rendering.max_tokens)
     verify(folder, record, tokenizer, lambda ids: backend.alone(ids)[-1], backend.self_test_tolerance)
-    log.info("model verified", extra={"model": model.name, **backend.shape._asdict()})
+    budget = _budget(backend, settings)
     tokenizers = TokenizerPool(
         tokenizer, record.rendering, backend.vocabulary, settings.tokenizer_threads, model.name, spans=per_token
     )
     found = _drift(folder, exact, [backend.alone(ids)[-1] for ids in references] if exact else [])
+    _report(model, budget, found)
     card = _card(model, record, tokenizers.sha256, per_token, found)
-    return Classifier(card, record.calibration, tokenizers, backend)
+    return Classifier(card, record.calibration, tokenizers, backend, budget)
 
 
 def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> QueuedModel[Ids, Values]:
@@ -76,17 +75,28 @@ def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> Que
         calibrated = loaded.calibration.apply(raw) if loaded.calibration else raw
         return finite(Scored(calibrated, raw, len(rendered.input_ids), rendered.truncated_tokens, cached))
 
-    limits, shape = settings.limits, loaded.backend.shape
     return QueuedModel(
         loaded.card,
         Work(prepare, loaded.backend.forward, _score_tokens if loaded.card.scores_tokens else score),
-        limits,
+        settings.limits,
         metrics,
-        budget=Budget(
-            min(limits.max_batch_tokens, shape.tokens), shape.padding, 1 if settings.deterministic else float("inf")
-        ),
+        budget=loaded.budget,
         on_close=loaded.tokenizers.close,
     )
+
+
+def _budget(backend: ModelBackend, settings: ServerSettings) -> Budget:
+    most = settings.limits.max_batch_tokens
+    return Budget(most, items=1) if settings.deterministic else backend.best_budget(most)
+
+
+def _report(model: ModelSettings, budget: Budget, found: Drift | None) -> None:
+    """What was measured, for whoever reads the log."""
+    log.info("model verified", extra={"model": model.name, "batch_tokens": budget.cost, "padding": budget.waste})
+    if found is not None:
+        log.info("drift from float32", extra={"model": model.name, **found._asdict()})
+    elif model.dtype != "float32":
+        log.warning("drift from float32 is not known: give the model `references`", extra={"model": model.name})
 
 
 def _ready(rendered: Rendered) -> Ready[Ids]:
@@ -98,7 +108,7 @@ def _score_tokens(ready: Ready[Ids], values: Values, cached: bool) -> Outcome:
     ids, cut, spans = ready.rendered
     tokens = tuple(TokenScore(ids[span.position], values[span.position], span.begin, span.end) for span in spans)
     if not all(math.isfinite(token.score) for token in tokens):
-        return NonfiniteScore("the model put out NaN or infinity")
+        return NonfiniteScore()
     return TokensScored(tokens, len(ids), cut, cached)
 
 
@@ -135,8 +145,13 @@ def _references(model: ModelSettings, record: RewardFolder, tokenizer: PreTraine
         return []
     if model.references is None:
         return [list(case.input_ids) for case in record.self_test]
+    rows = list(read_rows(model.references))
+    if len(rows) > MOST_REFERENCES:
+        raise ConfigurationError(
+            f"models.{model.name}.references: {len(rows)} rows: give at most {MOST_REFERENCES} (references.limit)"
+        )
     found = []
-    for row in read_rows(model.references):
+    for row in rows:
         try:
             found.append(render(tokenizer, record.rendering, row.text("prompt"), row.text("response")).input_ids)
         except RequestError as error:

@@ -57,6 +57,9 @@ class TemplateFailed(RequestError):
 class NonfiniteScore(RequestError):
     """Missing is not zero: the item has no score."""
 
+    def __init__(self, problem: str = "the model put out NaN or infinity") -> None:
+        super().__init__(problem)
+
 
 class CallableFailed(RequestError):
     """Says how the function failed, not with which text."""

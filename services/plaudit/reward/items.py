@@ -100,7 +100,7 @@ def finite(scored: Scored) -> Scored | NonfiniteScore:
     """Missing is not zero: NaN and infinity are no scores."""
     if math.isfinite(scored.score) and math.isfinite(scored.raw):
         return scored
-    return NonfiniteScore("the model put out NaN or infinity")
+    return NonfiniteScore()
 
 
 class Durations(NamedTuple):

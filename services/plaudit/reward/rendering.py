@@ -64,7 +64,7 @@ class Rendered(NamedTuple):
 
     input_ids: list[int]  # at most `max_tokens`
     truncated_tokens: int  # prompt tokens that were cut
-    response: tuple[Span, ...] = ()  # of `render_spans`, and of `render_tokens` where asked for
+    response: tuple[Span, ...] = ()  # where `spans` were asked for
 
 
 class MessageLike(Protocol):
@@ -90,35 +90,23 @@ def render(
     response: str | None = None,
     messages: Sequence[MessageLike] | None = None,
     finish_reason: str | None = None,
+    *,
+    spans: bool = False,
 ) -> Rendered:
     """Renders `prompt` and `response`, or `messages` whose last one is the response.
 
-    `finish_reason` is "stop", "length" or None (as "stop"). Raises InputTooLong, InvalidItem or TemplateFailed.
-    """
-    finished = finish_reason != "length"
-    full, head, _ = _texts(tokenizer, rendering, prompt, response, messages, finished)
-    ids = _with_special_tokens(tokenizer, rendering, _tokenize(tokenizer, full), finished)
-    return _fitted(tokenizer, rendering, ids, full, head)
-
-
-def render_spans(
-    tokenizer: "PreTrainedTokenizerBase",
-    rendering: Rendering,
-    prompt: str | None = None,
-    response: str | None = None,
-    messages: Sequence[MessageLike] | None = None,
-    finish_reason: str | None = None,
-) -> Rendered:
-    """As `render`, with the tokens that hold a character of the response. Needs a fast tokenizer.
-
-    Also raises TemplateFailed where the template changes the response, so that its tokens have no place in it.
+    `finish_reason` is "stop", "length" or None (as "stop"). With `spans`, which need a fast tokenizer, also tells the
+    tokens that hold a character of the response. Raises InputTooLong, InvalidItem or TemplateFailed, the last one with
+    `spans` also where the template changes the response, so that its tokens have no place in it.
     """
     finished = finish_reason != "length"
     full, head, said = _texts(tokenizer, rendering, prompt, response, messages, finished)
-    read, offsets = _tokenize_with_offsets(tokenizer, full)
+    read, offsets = _tokenize_with_offsets(tokenizer, full) if spans else (_tokenize(tokenizer, full), ())
     ids = _with_special_tokens(tokenizer, rendering, read, finished)
-    before = int(ids[:1] != read[:1])  # the BOS that was put in front
     fitted = _fitted(tokenizer, rendering, ids, full, head)
+    if not spans:
+        return fitted
+    before = int(ids[:1] != read[:1])  # the BOS that was put in front
     return fitted._replace(response=_spans(offsets, full, head, said, shift=before - fitted.truncated_tokens))
 
 

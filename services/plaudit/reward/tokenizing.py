@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.reward.errors import InvalidItem, RequestError, TokenizerMismatch
 from plaudit.reward.items import Conversation, Item, Text, Tokens
-from plaudit.reward.rendering import Rendered, Rendering, render, render_spans, render_tokens, tokenizer_digest
+from plaudit.reward.rendering import Rendered, Rendering, render, render_tokens, tokenizer_digest
 from plaudit.reward.workers import DaemonPool
 
 CHUNK = 32
@@ -31,7 +31,7 @@ class TokenizerPool:
     ) -> None:
         self.sha256 = tokenizer_digest(tokenizer)
         self._rendering, self._vocabulary = rendering, vocabulary
-        self._spans, self._renderer = spans, render_spans if spans else render
+        self._spans = spans
         self._tokenizers: queue.SimpleQueue[PreTrainedTokenizerBase] = queue.SimpleQueue()
         for _ in range(threads):
             self._tokenizers.put(copy.deepcopy(tokenizer))
@@ -65,9 +65,9 @@ class TokenizerPool:
     def _ids(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Rendered:
         match item.input:
             case Text(prompt, response):
-                return self._renderer(tokenizer, self._rendering, prompt, response, finish_reason=item.finish_reason)
+                return render(tokenizer, self._rendering, prompt, response, None, item.finish_reason, spans=self._spans)
             case Conversation(messages):
-                return self._renderer(tokenizer, self._rendering, messages=messages, finish_reason=item.finish_reason)
+                return render(tokenizer, self._rendering, None, None, messages, item.finish_reason, spans=self._spans)
             case Tokens(prompt_ids, response_ids, digest):
                 if digest != self.sha256:
                     raise TokenizerMismatch

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from plaudit.context import check_context
 from plaudit.errors import ConfigurationError
-from plaudit.reward.batcher import OutOfMemory
+from plaudit.reward.batcher import Budget, OutOfMemory
 from plaudit.reward.loading import Values, load_model, pad_id, read_out, values_alone
 
 PARITY = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
@@ -21,13 +20,6 @@ ABOUT, CLEARLY, PATIENCE = 1.03, 1.15, 2.0
 Ids = tuple[int, ...]
 
 
-class Shape(NamedTuple):
-    """What a batch should be on this device, in tokens: measured, since a CPU and a GPU are far apart."""
-
-    tokens: float  # of a batch: in a larger one a token would cost more
-    padding: float  # as much as a forward costs before its first token: more in one batch would be waste
-
-
 class ModelBackend:
     """Reads scores out through the model's own forward.
 
@@ -36,14 +28,13 @@ class ModelBackend:
     rows of different length; where it does not, only rows of equal length may share a batch.
     """
 
-    def __init__(self, folder: Path, *, dtype: str, device: str, max_tokens: int, max_batch_tokens: int = 8192) -> None:
+    def __init__(self, folder: Path, *, dtype: str, device: str, max_tokens: int) -> None:
         self._device = _device(device)
         self._model = load_model(folder, getattr(torch, dtype))
         torch.nn.Module.to(self._model, self._device)
-        self._max_tokens, self._max_batch_tokens = max_tokens, max_batch_tokens
+        self._max_tokens = max_tokens
         self._check_length(folder)
         self.pads = self._padding_is_harmless()
-        self.shape = self._best_shape() if self.pads else Shape(float("inf"), 0.0)
 
     @property
     def vocabulary(self) -> int:
@@ -87,16 +78,20 @@ class ModelBackend:
             for found, expected in zip(padded, self.alone(row), strict=True)
         )
 
-    def _best_shape(self) -> Shape:
-        """Tries batches of doubling size until a token costs clearly more, or they don't fit, or it takes too long.
+    def best_budget(self, max_tokens: int) -> Budget:
+        """What a batch of at most `max_tokens` should be on this device: measured, a CPU and a GPU are far apart.
 
-        The largest one that is about as good as the best is chosen: the curve is flat there, and measured in a hurry.
+        Tries batches of doubling size until a token costs clearly more, or they don't fit, or it takes too long. The
+        largest one that is about as good as the best is chosen: the curve is flat there, and measured in a hurry. As
+        much of it may be padding as a forward costs before its first token: more would be dearer than a forward more.
         """
+        if not self.pads:
+            return Budget(max_tokens, waste=0)
         width, began = min(64, self._max_tokens), time.perf_counter()
         short = self._fastest([self._row(1)])
         per_token: dict[int, float] = {}
         tokens = width
-        while not per_token or (tokens <= self._max_batch_tokens and time.perf_counter() - began < PATIENCE):
+        while not per_token or (tokens <= max_tokens and time.perf_counter() - began < PATIENCE):
             try:
                 per_token[tokens] = self._fastest([self._row(width)] * (tokens // width)) / tokens
             except torch.OutOfMemoryError:
@@ -106,7 +101,7 @@ class ModelBackend:
             tokens *= 2
         best = min(per_token.values(), default=short)
         chosen = max((tokens for tokens in per_token if per_token[tokens] <= ABOUT * best), default=width)
-        return Shape(chosen, max(0.0, (short - best) / best))
+        return Budget(min(chosen, max_tokens), waste=max(0.0, (short - best) / best))
 
     def _fastest(self, rows: list[Ids]) -> float:
         """Seconds; the faster of two is the less disturbed by what else the machine does. One more goes before."""
