@@ -43,9 +43,8 @@ class Admission:
             yield place
         finally:
             self.items -= place.items
-            self.cost = (
-                self.cost - place.cost if self.items else 0.0
-            )  # sums of floats drift; nothing is exactly nothing
+            # Sums of floats drift: an empty queue is exactly nothing.
+            self.cost = self.cost - place.cost if self.items else 0.0
 
     def correct(self, place: Place, cost: float) -> None:
         """Replaces the estimate by what was counted."""
