@@ -44,6 +44,7 @@ def info(reason: str, **metadata: str) -> ErrorInfo:
         (Code.UNAVAILABLE, "", ServerUnavailable),
         (Code.UNAVAILABLE, "MODEL_LOADING", ServerUnavailable),
         (Code.UNAVAILABLE, "DRAINING", ServerUnavailable),
+        (Code.UNAVAILABLE, "DEVICE_LOST", ServerUnavailable),
         (Code.UNAVAILABLE, "QUEUE_FULL", Overloaded),
         (Code.UNAVAILABLE, "DEADLINE_UNREACHABLE", Overloaded),
         (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED", QuotaExceeded),

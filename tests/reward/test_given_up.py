@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 
 from plaudit.reward import tokenizing
-from plaudit.reward.backends.model import ModelBackend
+from plaudit.reward.backends.process import ModelProcess
 from plaudit.reward.rendering import Rendering
 
 from . import tiny_models
@@ -57,7 +57,7 @@ def tokenizer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valve]:
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Valve]:
-    yield from installed(monkeypatch, ModelBackend, "forward")
+    yield from installed(monkeypatch, ModelProcess, "forward")
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> Iterator[Valve]:

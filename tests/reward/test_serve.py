@@ -12,7 +12,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from plaudit.cli import main
-from plaudit.reward import serve
+from plaudit.reward import classifier
 from plaudit.reward.rendering import Rendering
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load, parse
@@ -143,10 +143,8 @@ def test_the_examples_are_valid(name: str):
 def test_where_the_system_tells_no_affinity_the_machine_is_counted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # macOS has none
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr("torch.set_num_threads", (set_to := []).append)
     model = {"name": "m", "model": "somewhere"}
-    serve._set_threads(parse(ServerSettings, {"models": [model, {**model, "name": "n"}]}, "here"))
-    assert set_to == [2]
+    assert classifier._threads(parse(ServerSettings, {"models": [model, {**model, "name": "n"}]}, "here")) == 2
 
 
 def test_a_rule_imports_neither_torch_nor_transformers(tmp_path: Path):

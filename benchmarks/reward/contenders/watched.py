@@ -20,7 +20,8 @@ from child import obey, take_output
 from workload import pairs
 
 from plaudit import cli
-from plaudit.reward.backends.model import Ids, ModelBackend
+from plaudit.reward.backends.model import Ids
+from plaudit.reward.backends.process import ModelProcess
 from plaudit.reward.folder import read
 from plaudit.reward.items import Answer, Deadline, Item, Text
 from plaudit.reward.loading import load_tokenizer
@@ -45,7 +46,7 @@ class Watch:
     @contextmanager
     def wrapped(self) -> Iterator[None]:
         """Around the two methods."""
-        score, forward = QueuedModel.score, ModelBackend.forward
+        score, forward = QueuedModel.score, ModelProcess.forward
 
         async def noting_deadlines(model: Any, items: Sequence[Item], deadline: Deadline) -> Answer:
             for item in items:
@@ -53,13 +54,13 @@ class Watch:
                     self._deadlines[self._texts[item.input.prompt, item.input.response]] = deadline.at
             return await score(model, items, deadline)
 
-        def noting_forwards(backend: ModelBackend, rows: list[Ids]) -> Any:
+        def noting_forwards(backend: ModelProcess, rows: list[Ids]) -> Any:
             self._forwards.append((time.monotonic(), list(rows)))
             return forward(backend, rows)
 
         with (
             patch.object(QueuedModel, "score", noting_deadlines),
-            patch.object(ModelBackend, "forward", noting_forwards),
+            patch.object(ModelProcess, "forward", noting_forwards),
         ):
             yield
 

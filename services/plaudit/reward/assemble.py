@@ -11,6 +11,7 @@ from typing import TypeVar
 from plaudit.errors import ConfigurationError
 from plaudit.reward.backends.ensemble import EnsembleModel
 from plaudit.reward.backends.function import FunctionModel, find_function, source_of
+from plaudit.reward.backends.process import prepare
 from plaudit.reward.backends.rule import Pair, rule
 from plaudit.reward.errors import RequestError
 from plaudit.reward.items import Card, Item, Outcome, Scored, finite, text_of
@@ -54,6 +55,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 async def _from_folder(model: ModelSettings, folder: Path, settings: ServerSettings, metrics: Metrics) -> Served:
+    prepare()
     from plaudit.reward import classifier  # rules need neither torch nor transformers
 
     loaded = await in_thread(lambda: classifier.load(model, folder, settings))

@@ -8,7 +8,8 @@
         └──── call_soon_threadsafe ◄──────    hands the calls that are complete back, takes the next batch
 
 While the device is busy work piles up, so batches grow with the load by themselves. A batch that fails is halved until
-the item that poisons it stands alone; out of memory also shrinks the budget, to half of what did not fit.
+the item that poisons it stands alone; out of memory also shrinks the budget, to half of what did not fit. A device that
+is lost fails every call.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from plaudit.reward.errors import DeadlineExpired, DeviceFailed, RequestError
+from plaudit.reward.errors import DeadlineExpired, DeviceFailed, DeviceLost, RequestError
 from plaudit.reward.items import Deadline
 
 log = logging.getLogger(__name__)
@@ -194,6 +195,9 @@ class Batcher(Generic[P, V]):
 
     def _failed(self, batch: list[_Entry[P, V]], costs: dict[P, float], error: Exception) -> None:
         """`costs` are of its distinct payloads."""
+        if isinstance(error, DeviceLost):
+            self._deliver([(entry, error) for entry in batch])
+            return
         if len(costs) > 1 and isinstance(error, OutOfMemory):  # half of what did not fit, not of what may be
             half = max(costs.values()) * len(costs) / 2
             self._budget = self._budget._replace(cost=min(self._budget.cost, half))

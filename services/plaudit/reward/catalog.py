@@ -63,7 +63,11 @@ class Catalog:
         """False when a model's thread stands still."""
         return all(model.beating(patience) for model in self._models.values())
 
+    def lost(self) -> list[str]:
+        """The models that can never score again."""
+        return [name for name, model in self._models.items() if model.lost()]
+
     def close(self) -> None:
-        """Ends every model's threads."""
+        """Ends every model's threads and processes."""
         for model in self._models.values():
             model.close()

@@ -2,21 +2,24 @@
 
 import logging
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
-from plaudit.reward.backends.model import Ids, ModelBackend
+from plaudit.reward.backends.model import Ids
+from plaudit.reward.backends.process import ModelProcess, Order
 from plaudit.reward.batcher import Budget
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.drift import drift
-from plaudit.reward.errors import NonfiniteScore, RequestError
+from plaudit.reward.errors import DeviceLost, NonfiniteScore, RequestError
 from plaudit.reward.folder import NAME, RewardFolder, read, unwritten, verify
 from plaudit.reward.items import Card, Drift, Item, Outcome, Scored, TokenScore, TokensScored, finite
-from plaudit.reward.loading import Values, load_model, load_tokenizer, score_alone, scores_tokens
+from plaudit.reward.loading import Values, load_tokenizer, scores_tokens
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.queued import QueuedModel, Ready, Work
 from plaudit.reward.rendering import Rendered, render
@@ -33,12 +36,12 @@ MOST_REFERENCES = 2000
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model folder in memory, checked."""
+    """A model folder in memory, checked. `backend` is a process: whoever has this closes it."""
 
     card: Card
     calibration: Calibration | None
     tokenizers: TokenizerPool
-    backend: ModelBackend
+    backend: ModelProcess
     budget: Budget
 
 
@@ -51,21 +54,24 @@ def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classi
     if per_token:
         _check_token_classifier(folder, model, record, tokenizer)
     references = [] if per_token else _references(model, record, tokenizer)
-    exact = _exact(model, folder, record, references)
-    backend = ModelBackend(folder, dtype=model.dtype, device=model.device, max_tokens=record.rendering.max_tokens)
-    verify(folder, record, tokenizer, lambda ids: backend.alone(ids)[-1], backend.self_test_tolerance)
-    budget = _budget(backend, settings)
+    order = Order(folder, model.dtype, model.device, record.rendering.max_tokens, _threads(settings))
+    with _whole(folder), ExitStack() as undo:
+        exact = _exact(model, record, references, order)
+        backend = undo.enter_context(ModelProcess(order))
+        verify(folder, record, tokenizer, lambda ids: backend.alone(ids)[-1], backend.self_test_tolerance)
+        budget = _budget(backend, settings)
+        found = _drift(folder, exact, [backend.alone(ids)[-1] for ids in references] if exact else [])
+        undo.pop_all()
+    _report(model, budget, found)
     tokenizers = TokenizerPool(
         tokenizer, record.rendering, backend.vocabulary, settings.tokenizer_threads, model.name, spans=per_token
     )
-    found = _drift(folder, exact, [backend.alone(ids)[-1] for ids in references] if exact else [])
-    _report(model, budget, found)
     card = _card(model, record, tokenizers.sha256, per_token, found)
     return Classifier(card, record.calibration, tokenizers, backend, budget)
 
 
 def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> QueuedModel[Ids, Values]:
-    """Behind a queue and a device thread of its own."""
+    """Behind a queue and a device thread of its own, which waits for the model's process."""
 
     async def prepare(items: Sequence[Item]) -> list[Ready[Ids] | RequestError]:
         return [one if isinstance(one, RequestError) else _ready(one) for one in await loaded.tokenizers.render(items)]
@@ -75,17 +81,43 @@ def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> Que
         calibrated = loaded.calibration.apply(raw) if loaded.calibration else raw
         return finite(Scored(calibrated, raw, len(rendered.input_ids), rendered.truncated_tokens, cached))
 
+    def close() -> None:
+        loaded.tokenizers.close()
+        loaded.backend.close()
+
     return QueuedModel(
         loaded.card,
         Work(prepare, loaded.backend.forward, _score_tokens if loaded.card.scores_tokens else score),
         settings.limits,
         metrics,
         budget=loaded.budget,
-        on_close=loaded.tokenizers.close,
+        lost=loaded.backend.lost,
+        on_close=close,
     )
 
 
-def _budget(backend: ModelBackend, settings: ServerSettings) -> Budget:
+def _threads(settings: ServerSettings) -> int:
+    """Torch's, of one model: all models together get this server's cores."""
+    return settings.threads or max(1, _cores() // sum(model.model is not None for model in settings.models))
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says (Linux); else the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """A model whose process ends while it is loaded cannot be served."""
+    try:
+        yield
+    except DeviceLost:
+        raise ConfigurationError(
+            f"{folder}: the model's process ended while it was loaded: is there enough memory for it?"
+        ) from None
+
+
+def _budget(backend: ModelProcess, settings: ServerSettings) -> Budget:
     most = settings.limits.max_batch_tokens
     return Budget(most, items=1) if settings.deterministic else backend.best_budget(most)
 
@@ -160,15 +192,15 @@ def _references(model: ModelSettings, record: RewardFolder, tokenizer: PreTraine
 
 
 def _exact(
-    model: ModelSettings, folder: Path, record: RewardFolder, references: Sequence[Sequence[int]]
+    model: ModelSettings, record: RewardFolder, references: Sequence[Sequence[int]], order: Order
 ) -> list[float]:
     """The references' scores in float32: recorded ones, else of a first copy that is gone before the second comes."""
     if not references:
         return []
     if model.references is None:
         return [case.raw_score for case in record.self_test]
-    exact = load_model(folder)
-    return [score_alone(exact, ids) for ids in references]
+    with ModelProcess(order._replace(dtype="float32", device="cpu")) as exact:
+        return [exact.alone(ids)[-1] for ids in references]
 
 
 def _drift(folder: Path, exact: Sequence[float], found: Sequence[float]) -> Drift | None:

@@ -17,7 +17,8 @@ RequestError
     ├── QueueFull             overload: try again later
     ├── DeadlineUnreachable   what waits already takes longer than the caller's time
     ├── ModelLoading          not ready yet: try again soon
-    └── Draining              shutting down: try another replica
+    ├── Draining              shutting down: try another replica
+    └── DeviceLost            the model's process has ended, and the server is about to: try another replica
 """
 
 
@@ -127,6 +128,13 @@ class Draining(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down", 1.0)
+
+
+class DeviceLost(Unavailable):
+    """Of the call as a whole: none of its items has a score, and no later call will have one here."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's process has ended, and this server ends too", 1.0)
 
 
 class DeadlineExpired(RequestError):

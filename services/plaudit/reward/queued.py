@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 from plaudit.reward.admission import Admission
 from plaudit.reward.batcher import Batch, Batcher, Budget
 from plaudit.reward.cache import Cache
-from plaudit.reward.errors import DeadlineExpired, RequestError
+from plaudit.reward.errors import DeadlineExpired, DeviceLost, RequestError
 from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.rendering import Rendered
@@ -40,7 +40,7 @@ class Work(NamedTuple, Generic[P, V]):
     """What a model does with its items: the three steps that differ between models."""
 
     prepare: Callable[[Sequence[Item]], Awaitable[list[Ready[P] | RequestError]]]
-    run: Callable[[list[P]], list[V]]  # on the device thread
+    run: Callable[[list[P]], list[V]]  # on the device thread; raises OutOfMemory, DeviceLost, or what it will
     conclude: Callable[[Ready[P], V, bool], Outcome]  # told whether the value is the cache's
 
 
@@ -55,11 +55,13 @@ class QueuedModel(Generic[P, V]):
         metrics: Metrics,
         *,
         budget: Budget | None = None,
+        lost: Callable[[], bool] = lambda: False,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.card = card
         self.admission = Admission(limits.max_queue_items, limits.max_queue_tokens)
-        self._work, self._metrics, self._on_close = work, metrics, on_close
+        self._work, self._metrics = work, metrics
+        self._lost, self._on_close = lost, on_close
         self._cache: Cache[V] = Cache(limits.cache_items)
         self._seen_bytes, self._seen_tokens = 100.0, 30.0  # a guess that soon weighs nothing
         budget, loop = budget or Budget(limits.max_batch_tokens), asyncio.get_running_loop()
@@ -79,13 +81,17 @@ class QueuedModel(Generic[P, V]):
             self.admission.correct(place, sum(one.cost for one in fresh))
             ran = await self._batcher.submit([one.payload for one in fresh], [one.cost for one in fresh], deadline)
         self._remember(fresh, ran.values)
-        self._raise_expired(ran.values)
+        self._raise_for_call(ran.values)
         outcomes = self._outcomes(prepared, values, ran.values)
         return Answer(outcomes, Durations(tokenized, ran.queued, ran.forward))
 
     def beating(self, patience: float) -> bool:
         """See Served.beating."""
         return self._batcher.beating(patience)
+
+    def lost(self) -> bool:
+        """See Served.lost."""
+        return self._lost()
 
     def close(self) -> None:
         """See Served.close."""
@@ -107,8 +113,10 @@ class QueuedModel(Generic[P, V]):
                 if not isinstance(value, RequestError):
                     self._cache.put(one.payload, value)
 
-    def _raise_expired(self, values: list[V | RequestError]) -> None:
-        """The deadline is the call's, so one item that missed it ends the call."""
+    def _raise_for_call(self, values: list[V | RequestError]) -> None:
+        """Deadline and device are the call's, so one item that missed either ends the call."""
+        if any(isinstance(value, DeviceLost) for value in values):
+            raise DeviceLost
         if expired := sum(isinstance(value, DeadlineExpired) for value in values):
             self._metrics.expired.labels("queue").inc(expired)
             raise DeadlineExpired("the deadline passed while the items were queued")

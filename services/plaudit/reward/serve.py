@@ -4,9 +4,9 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.outputs import check_file, json_line, write_text
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(path: str, overrides: list[str]) -> int:
-    """Returns 0 after a drain. Raises ConfigurationError before anything is served."""
+    """Returns 0 after a drain. Raises ConfigurationError before anything is served, RunFailed when a model is lost."""
     settings = load(ServerSettings, path, overrides)
     if settings.ready_file:
         _check_ready_file(Path(settings.ready_file))
@@ -36,7 +36,6 @@ async def _serve(settings: ServerSettings) -> int:
     from plaudit.reward.server import RewardServer
 
     stop = _on_signals()
-    _set_threads(settings)
     async with RewardServer(settings) as server:
         loading = asyncio.create_task(server.load())
         stopped = asyncio.create_task(stop.wait())
@@ -44,10 +43,20 @@ async def _serve(settings: ServerSettings) -> int:
         if loading.done():
             await loading
             _announce(server)
-            await stopped
+            await _until_stopped(stopped, server)
         else:
             loading.cancel()
     return 0
+
+
+async def _until_stopped(stopped: "asyncio.Task[Literal[True]]", server: "RewardServer") -> None:
+    """Raises RunFailed when a model is lost before."""
+    lost = asyncio.create_task(server.lost.wait())
+    await asyncio.wait((stopped, lost), return_when=asyncio.FIRST_COMPLETED)
+    lost.cancel()
+    if not stopped.done():
+        names = ", ".join(server.catalog.lost())
+        raise RunFailed(f"the process of model {names} has ended: was it killed for want of memory? Start plaudit anew")
 
 
 def _announce(server: "RewardServer") -> None:
@@ -73,17 +82,3 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, received, number)
     return stop
-
-
-def _set_threads(settings: ServerSettings) -> None:
-    """All device threads together get this process's cores. Rules alone never import torch."""
-    models = sum(model.model is not None for model in settings.models)
-    if models:
-        import torch
-
-        torch.set_num_threads(settings.threads or max(1, _cores() // models))
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system says (Linux); else the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,6 +21,10 @@ class Served(Protocol):
         """False when its thread has not moved for `patience` seconds."""
         ...
 
+    def lost(self) -> bool:
+        """True once it can never score again."""
+        ...
+
     def close(self) -> None:
-        """Ends its threads; nothing is in flight any more."""
+        """Ends its threads and processes; nothing is in flight any more."""
         ...

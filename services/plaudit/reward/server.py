@@ -1,4 +1,4 @@
-"""One process, one event loop: gRPC, health, /metrics and /health, and the way they come up and go down.
+"""One event loop, a process for each model: gRPC, health, /metrics and /health, and how they come up and go down.
 
 start    bind both ports -> liveness SERVING -> load, warm up, verify -> readiness SERVING
 drain    readiness NOT_SERVING -> wait for the balancer -> refuse new calls -> finish what is in flight -> stop
@@ -40,6 +40,8 @@ class RewardServer:
         self.metrics = Metrics()
         self.catalog = Catalog()
         self.address = self.http_address = ""
+        self.lost = asyncio.Event()
+        """Set when a model can never score again; the catalog knows which."""
         self._ready = self._draining = False
         self._health = health.aio.HealthServicer()
         self._calls = StatusInterceptor(self.catalog, self.metrics)
@@ -108,6 +110,8 @@ class RewardServer:
         return server
 
     def _state(self) -> Health:
+        if self.lost.is_set():
+            return Health(False, "a model's process has ended")
         if not self.catalog.beating(self.settings.stall_timeout):
             return Health(False, "a device thread stands still")
         if self._draining:
@@ -125,12 +129,14 @@ class RewardServer:
                 await task
 
     async def _watch(self) -> None:
-        """Measures how late the loop wakes, and lets liveness fall when a device thread stands still."""
+        """Measures how late the loop wakes; liveness falls when a device thread stands still or a model is lost."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + TICK
             await asyncio.sleep(TICK)
             self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
             self.metrics.queued(self.catalog.admissions())
-            alive = self.catalog.beating(self.settings.stall_timeout)
+            if self.catalog.lost():
+                self.lost.set()
+            alive = self.catalog.beating(self.settings.stall_timeout) and not self.lost.is_set()
             await self._health.set(LIVENESS, SERVING if alive else NOT_SERVING)

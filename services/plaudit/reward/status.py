@@ -26,6 +26,7 @@ TABLE: dict[type[errors.RequestError], tuple[Code.ValueType, str]] = {
     errors.DeadlineUnreachable: (Code.UNAVAILABLE, "DEADLINE_UNREACHABLE"),
     errors.ModelLoading: (Code.UNAVAILABLE, "MODEL_LOADING"),
     errors.Draining: (Code.UNAVAILABLE, "DRAINING"),
+    errors.DeviceLost: (Code.UNAVAILABLE, "DEVICE_LOST"),
 }
 
 

@@ -56,6 +56,10 @@ class EnsembleModel:
         """Its members answer for themselves."""
         return True
 
+    def lost(self) -> bool:
+        """As `beating`."""
+        return False
+
     def close(self) -> None:
         """Its members are closed as models of their own."""
 

@@ -61,6 +61,10 @@ class FunctionModel:
         hung = sum(time.monotonic() - began > patience for began in list(self._began.values()))
         return hung < self._settings.concurrency
 
+    def lost(self) -> bool:
+        """A function is always there."""
+        return False
+
     def close(self) -> None:
         """Ends the threads that are free."""
         self._threads.shutdown()
