@@ -11,7 +11,7 @@ Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plau
                INTERNAL
   of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, WRONG_METHOD, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
                RATE_LIMITED (a caller's quota, with QuotaFailure), and, as UNAVAILABLE with RetryInfo, QUEUE_FULL,
-               DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING
+               DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING, DEVICE_LOST
 The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
 """
 
