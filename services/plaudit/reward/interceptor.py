@@ -35,6 +35,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
         self._catalog, self._metrics = catalog, metrics
         self._inflight = 0
+        metrics.inflight.set_function(lambda: self._inflight)
+        self._wrapped: dict[str, Method] = {}  # by the whole name of a method of ours
         self.idle = asyncio.Event()  # set while no call is being answered
         self.idle.set()
 
@@ -44,15 +46,18 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Method:
         """As grpc.aio asks."""
-        handler = await continuation(handler_call_details)
-        service, _, method = str(handler_call_details.method).lstrip("/").partition("/")
-        if handler is None or service != SERVICE:
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._wrap(method, cast(Handler, handler.unary_unary)),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+        name = str(handler_call_details.method)
+        if name not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            service, _, method = name.lstrip("/").partition("/")
+            if handler is None or service != SERVICE:
+                return handler
+            self._wrapped[name] = grpc.unary_unary_rpc_method_handler(
+                self._wrap(method, cast(Handler, handler.unary_unary)),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return self._wrapped[name]
 
     def _wrap(self, method: str, call: Handler) -> Handler:
         async def counted(request: Any, context: Context) -> Any:
@@ -78,7 +83,6 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
     def _entered(self, change: int) -> None:
         self._inflight += change
-        self._metrics.inflight.set(self._inflight)
         if self._inflight:
             self.idle.clear()
         else:

@@ -3,7 +3,6 @@
 import functools
 from typing import Literal, NamedTuple
 
-from google.protobuf.duration_pb2 import Duration
 from google.rpc import status_pb2
 
 from plaudit.reward.errors import InvalidItem, InvalidRequest, RequestError
@@ -84,7 +83,8 @@ def _bytes(text: str) -> int:
 
 def scores_to_pb(answer: Answer, request: pb.ScoreRequest, card: Card) -> pb.ScoreResponse:
     """One result for each item of the request, in order."""
-    response = pb.ScoreResponse(model=provenance_to_pb(card), timings=_timings(answer))
+    response = pb.ScoreResponse(model=provenance_to_pb(card))
+    _write_timings(response.timings, answer)
     for outcome, wire in zip(answer.outcomes, request.items, strict=True):
         result = response.results.add(item_id=wire.item_id)
         if isinstance(outcome, Scored):
@@ -98,7 +98,8 @@ def ranking_to_pb(
     answer: Answer, ranking: Ranking, request: pb.RankCandidatesRequest, card: Card
 ) -> pb.RankCandidatesResponse:
     """The candidates of the request in their order."""
-    response = pb.RankCandidatesResponse(model=provenance_to_pb(card), timings=_timings(answer))
+    response = pb.RankCandidatesResponse(model=provenance_to_pb(card))
+    _write_timings(response.timings, answer)
     for index in ranking.ranked:
         ranked = response.ranked.add(candidate_id=request.candidates[index].candidate_id, index=index)
         outcome = answer.outcomes[index]
@@ -112,7 +113,8 @@ def ranking_to_pb(
 
 def token_scores_to_pb(answer: Answer, request: pb.ScoreTokensRequest, card: Card) -> pb.ScoreTokensResponse:
     """One result for each item of the request, in order."""
-    response = pb.ScoreTokensResponse(model=provenance_to_pb(card), timings=_timings(answer))
+    response = pb.ScoreTokensResponse(model=provenance_to_pb(card))
+    _write_timings(response.timings, answer)
     for outcome, wire in zip(answer.outcomes, request.items, strict=True):
         result = response.results.add(item_id=wire.item_id)
         if isinstance(outcome, TokensScored):
@@ -148,9 +150,9 @@ def _error(outcome: Outcome) -> status_pb2.Status:
     return to_status(outcome)
 
 
-def _timings(answer: Answer) -> pb.Timings:
-    tokenize, queue, forward = map(_duration, answer.durations)
-    return pb.Timings(tokenize=tokenize, queue=queue, forward=forward)
+def _write_timings(wire: pb.Timings, answer: Answer) -> None:
+    for duration, seconds in zip((wire.tokenize, wire.queue, wire.forward), answer.durations, strict=True):
+        duration.seconds, duration.nanos = divmod(round(seconds * 1e9), 10**9)
 
 
 @functools.lru_cache(maxsize=256)
@@ -189,8 +191,3 @@ def card_to_pb(card: Card, limits: LimitSettings, deterministic: bool) -> pb.Mod
         wire.drift.rms, wire.drift.reordered_ratio = drift.rms, drift.reordered
     wire.load_time.FromDatetime(card.load_time)
     return wire
-
-
-def _duration(seconds: float) -> Duration:
-    whole, nanos = divmod(round(seconds * 1e9), 10**9)
-    return Duration(seconds=whole, nanos=nanos)
