@@ -96,6 +96,8 @@ class TrainingBatch:
     response_mask: npt.NDArray[np.bool_]  # (B, T)
     sampler_logprobs: npt.NDArray[np.float32]  # (B, T) 0 where masked
     scores: npt.NDArray[np.float32]  # (B,)
+    truncated: npt.NDArray[np.bool_]  # (B,) cut at max_new_tokens
+    groups: npt.NDArray[np.int64]  # (B,) the same number for the samples of one visit to one prompt
 
     @property
     def prompt_length(self) -> int:
@@ -118,4 +120,9 @@ class TrainingBatch:
             attention_mask[row, real] = True
             sampler_logprobs[row, : len(response)] = scored[row].trajectory.sampler_logprobs
         scores = np.array([s.score for s in scored], dtype=np.float32)
-        return cls(input_ids, attention_mask, attention_mask[:, width_p:].copy(), sampler_logprobs, scores)
+        truncated = np.array([s.trajectory.finish_reason == "length" for s in scored])
+        visits = [(s.trajectory.request.prompt.id, s.trajectory.request.visit) for s in scored]
+        numbers = {visit: number for number, visit in enumerate(dict.fromkeys(visits))}
+        groups = np.array([numbers[visit] for visit in visits], dtype=np.int64)
+        response_mask = attention_mask[:, width_p:].copy()
+        return cls(input_ids, attention_mask, response_mask, sampler_logprobs, scores, truncated, groups)

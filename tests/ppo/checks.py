@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from plaudit.policy import flat_weights
 from plaudit.ppo.learner import LocalLearner
+from plaudit.ppo.objective import TargetTensors
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.targets import Targets, make_targets
 from plaudit.trajectory import TrainingBatch
@@ -79,11 +80,14 @@ def _widened(batch: TrainingBatch) -> TrainingBatch:
         np.pad(batch.response_mask, ((0, 0), (0, 3))),
         np.pad(batch.sampler_logprobs, ((0, 0), (0, 3))),
         batch.scores,
+        batch.truncated,
+        batch.groups,
     )
 
 
 def _with_garbage(targets: Targets, mask: np.ndarray) -> Targets:
-    return Targets(*(np.where(mask, getattr(targets, name), np.float32(3.0)) for name in targets.__slots__))
+    arrays = {name: np.where(mask, getattr(targets, name), np.float32(3.0)) for name in TargetTensors._fields}
+    return dataclasses.replace(targets, **arrays)
 
 
 def the_split_changes_nothing(folder: Path) -> None:
@@ -120,7 +124,7 @@ def the_penalty_pulls_back(folder: Path) -> None:
     ppo = PPOSettings(epochs=1, learning_rate=1e-3, whiten_advantages=False, gae_lambda=1.0)
     for step in range(20):  # away: the first answer is good
         learner.update(batch, make_targets(batch, learner.evaluate(batch), 0.0, ppo)[0], step)
-    silent = TrainingBatch(*(getattr(batch, name) for name in batch.__slots__[:-1]), np.zeros_like(batch.scores))
+    silent = dataclasses.replace(batch, scores=np.zeros_like(batch.scores))
     start = _log_ratio(learner, batch)
     for step in range(20):
         learner.update(silent, make_targets(silent, learner.evaluate(silent), 1.0, ppo)[0], step)

@@ -1,6 +1,7 @@
 """The mathematics once more, slowly: one response, one token at a time, in Python floats, as the papers write it."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import torch
@@ -24,6 +25,25 @@ def gae(
         sum((gamma * gae_lambda) ** k * deltas[t + k] for k in range(len(deltas) - t)) for t in range(len(deltas))
     ]
     return advantages, [a + value for a, value in zip(advantages, values, strict=True)]
+
+
+def rloo(totals: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """Each total less the mean of the others of its group; 0 where there is no other."""
+    found = []
+    for i, total in enumerate(totals):
+        others = [other for j, other in enumerate(totals) if groups[j] == groups[i] and j != i]
+        found.append(total - sum(others) / len(others) if others else 0.0)
+    return found
+
+
+def grpo(totals: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """Each total less its group's mean, over its group's standard deviation."""
+    found = []
+    for i, total in enumerate(totals):
+        group = [other for j, other in enumerate(totals) if groups[j] == groups[i]]
+        deviation = statistics.stdev(group) if len(group) > 1 else 0.0
+        found.append((total - statistics.fmean(group)) / (deviation + 1e-4))
+    return found
 
 
 def whitened(numbers: Sequence[float], shift_mean: bool) -> list[float]:

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.ppo.advantages import gae, penalised_rewards, whiten
+from plaudit.ppo.advantages import gae, grpo, penalised_rewards, rloo, whiten
+from plaudit.ppo.kl import k1
 
 from . import reference
 from .ragged import Numbers, numbers
@@ -24,7 +25,7 @@ def close(actual: torch.Tensor, expected: list[list[float]], mask: torch.Tensor)
 def test_rewards_are_penalties_and_the_score_at_the_last_token(x: Numbers, coef: float):
     """Rules 6, 7, 8: k1 with its sign, nothing after the end, the score where the response ends or was cut."""
     scores = torch.arange(1.0, len(x.rows) + 1)
-    actual = penalised_rewards(scores, *x.tensors, x.mask, coef)
+    actual = penalised_rewards(scores, k1(*x.tensors), x.mask, coef)
     expected = [
         reference.penalised_rewards(float(score), *zip(*row, strict=True), coef)
         for score, row in zip(scores, x.rows, strict=True)
@@ -35,14 +36,15 @@ def test_rewards_are_penalties_and_the_score_at_the_last_token(x: Numbers, coef:
 def test_a_policy_that_left_its_reference_is_punished():
     """Rule 8: where the policy makes a sampled token likelier than the reference does, the reward is lower."""
     mask = torch.ones(1, 2, dtype=torch.bool)
-    rewards = penalised_rewards(torch.zeros(1), torch.tensor([[-1.0, -1.0]]), torch.tensor([[-3.0, -1.0]]), mask, 0.5)
+    penalties = k1(torch.tensor([[-1.0, -1.0]]), torch.tensor([[-3.0, -1.0]]))
+    rewards = penalised_rewards(torch.zeros(1), penalties, mask, 0.5)
     assert rewards.tolist() == [[-1.0, 0.0]]
 
 
 def test_a_response_without_tokens_is_refused():
     mask = torch.tensor([[True], [False]])
     with pytest.raises(ValueError, match="without tokens"):
-        penalised_rewards(torch.zeros(2), torch.zeros(2, 1), torch.zeros(2, 1), mask, 0.1)
+        penalised_rewards(torch.zeros(2), torch.zeros(2, 1), mask, 0.1)
 
 
 @given(numbers(2), UNIT, UNIT)
@@ -85,3 +87,29 @@ def test_whitening_is_over_all_real_tokens_of_the_batch(x: Numbers, shift_mean: 
 
 def test_equal_rewards_whiten_to_nothing():
     assert whiten(torch.full((2, 3), 0.7), torch.ones(2, 3, dtype=torch.bool)).abs().max() < 1e-2
+
+
+GROUPED = st.lists(st.tuples(st.integers(0, 3), st.integers(-100, 100)), min_size=1, max_size=12)
+
+
+@given(GROUPED)
+def test_group_baselines_are_their_definitions(rows: list[tuple[int, int]]):
+    """Rows of a group need not stand together, groups need not be equally large."""
+    groups, totals = (torch.tensor(column) for column in zip(*rows, strict=True))
+    for ours, definition in ((rloo, reference.rloo), (grpo, reference.grpo)):
+        expected = definition([float(total) for _, total in rows], [group for group, _ in rows])
+        torch.testing.assert_close(ours(totals.float(), groups), torch.tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+@given(GROUPED, st.integers(-50, 50))
+def test_what_all_samples_of_a_prompt_have_in_common_teaches_nothing(rows: list[tuple[int, int]], shift: int):
+    groups, totals = (torch.tensor(column) for column in zip(*rows, strict=True))
+    shifted = totals + shift * groups
+    for ours in (rloo, grpo):
+        torch.testing.assert_close(ours(totals.float(), groups), ours(shifted.float(), groups), rtol=1e-3, atol=1e-3)
+
+
+def test_equal_scores_within_a_group_have_no_advantage():
+    totals, groups = torch.tensor([3.0, 3.0, 1.0]), torch.tensor([0, 0, 1])
+    assert rloo(totals, groups).tolist() == [0, 0, 0]
+    assert grpo(totals, groups).tolist() == [0, 0, 0]

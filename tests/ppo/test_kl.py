@@ -4,16 +4,11 @@ import pytest
 import torch
 
 from plaudit.errors import ConfigurationError
-from plaudit.ppo.kl import AdaptiveKL, FixedKL, k1, k3, kl_controller
+from plaudit.ppo.kl import AdaptiveKL, FixedKL, absolute, k1, k2, k3, kl_controller
 from plaudit.ppo.settings import KLSettings
 
 POLICY = torch.tensor([0.3, -0.7, 1.1, 0.0], dtype=torch.float64)
 REFERENCE = torch.tensor([-0.2, 0.4, 0.1, 0.5], dtype=torch.float64)
-
-
-def k2(logprobs: torch.Tensor, reference_logprobs: torch.Tensor) -> torch.Tensor:
-    """l^2 / 2: what a penalty inside the loss would have to be. There is none, so only this rule needs it."""
-    return (logprobs - reference_logprobs).square() / 2
 
 
 def expectation(estimator, logits: torch.Tensor) -> torch.Tensor:
@@ -51,6 +46,11 @@ def test_as_a_loss_only_k2_has_the_gradient_of_the_kl():
     torch.testing.assert_close(gradient(lambda z: expectation(k2, z), POLICY), wanted)
     torch.testing.assert_close(gradient(lambda z: expectation(k1, z), POLICY), torch.zeros_like(wanted))
     assert not torch.allclose(gradient(lambda z: expectation(k3, z), POLICY), wanted, rtol=0.1)
+
+
+def test_abs_is_biased():
+    """It punishes every move, to either side."""
+    assert expectation(absolute, POLICY) > 1.5 * exact_kl(POLICY)
 
 
 def test_k3_is_never_negative_and_exact_for_small_ratios():

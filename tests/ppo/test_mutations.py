@@ -9,9 +9,10 @@ from policy.tiny import tiny_gpt2, tiny_llama
 
 import plaudit.policy.actor_critic as actor_critic
 import plaudit.policy.logprobs as logprobs
-import plaudit.ppo.advantages as advantages
+import plaudit.ppo.kl as kl
 import plaudit.ppo.objective as objective
 from plaudit.ppo.learner import LocalLearner
+from plaudit.ppo.passes import Passes
 from plaudit.trajectory import TrainingBatch
 
 from . import checks
@@ -71,13 +72,13 @@ def end_of_sequence_left_out(patch: pytest.MonkeyPatch) -> None:
 
 
 def _mask(patch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    right = LocalLearner._padded
+    right = Passes.padded
 
-    def wrong(self: LocalLearner, batch: TrainingBatch) -> actor_critic.PaddedRows:
+    def wrong(self: Passes, batch: TrainingBatch) -> actor_critic.PaddedRows:
         rows = right(self, batch)
         return rows._replace(response_mask=change(rows.response_mask))
 
-    patch.setattr(LocalLearner, "_padded", wrong)
+    patch.setattr(Passes, "padded", wrong)
 
 
 def mean_of_means(patch: pytest.MonkeyPatch) -> None:
@@ -109,7 +110,7 @@ def dropout_always(patch: pytest.MonkeyPatch) -> None:
 
 
 def kl_sign(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(advantages, "k1", lambda ours, theirs: theirs - ours)
+    patch.setitem(kl.PENALTIES, "k1", lambda ours, theirs: theirs - ours)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def learner(tmp_path: Path) -> LocalLearner:
 
 
 def state(step: int) -> RunState:
-    return RunState(step, {"coef": 0.1}, "models/m/versions/1")
+    return RunState(step, {"coef": 0.1}, {"count": 3.0}, "models/m/versions/1")
 
 
 def test_what_is_saved_comes_back_and_old_ones_go(tmp_path: Path, learner: LocalLearner) -> None:

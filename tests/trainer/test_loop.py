@@ -14,6 +14,7 @@ from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.kl import AdaptiveKL
 from plaudit.ppo.learner import LocalLearner
+from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import PPOSettings
 from plaudit.trainer.loop import Loop
 from plaudit.trainer.prompts import PromptStream
@@ -62,7 +63,8 @@ def make_loop(policy: PolicySettings, missing: int = 0, **ppo: float) -> Loop:
     settings = PPOSettings(learning_rate=1e-3, epochs=2, **ppo)  # type: ignore[arg-type]
     return Loop(
         PromptStream(EIGHT, per_step=8, samples_per_prompt=1, seed=0), HerePool(policy), LengthScorer(missing),
-        LocalLearner(policy, settings, 1.0, 0), AdaptiveKL(0.1, 1.0, 100), settings, SAMPLING, 0, steps=4,
+        LocalLearner(policy, settings, 1.0, 0), AdaptiveKL(0.1, 1.0, 100), ScoreShaper(settings.scores), settings,
+        SAMPLING, 0, steps=4,
     )  # fmt: skip
 
 

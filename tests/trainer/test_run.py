@@ -1,38 +1,61 @@
 """One step of a run, its roles replaced: what is counted."""
 
 from collections import Counter, defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import pytest
+
+from plaudit.errors import RunFailed
+from plaudit.ppo.settings import KLSettings, PPOSettings
 from plaudit.rollout.pool import PoolCounts
+from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.run import Run
 
 
-def test_missing_rewards_are_counted_for_training_prompts_alone() -> None:
-    scorer = SimpleNamespace(missing=Counter(), retries=0)
-    metrics = TrainerMetrics()
-
-    def misses(reason: str) -> dict[str, float]:
-        scorer.missing[reason] += 1
-        scorer.missing["INPUT_TOO_LONG"] += 1
-        return defaultdict(float)
-
-    run = Run(
-        settings=SimpleNamespace(samples=SimpleNamespace(every=1)),
-        loop=Mock(step=lambda step: misses("TRAINING")),
-        sampler=Mock(draw=lambda step: misses("HELD_OUT")),
-        metrics=metrics,
+def run_of(loop: Mock, **kl: float) -> Run:
+    """Draws no samples."""
+    return Run(
+        settings=SimpleNamespace(
+            samples=SimpleNamespace(every=1), ppo=PPOSettings(kl=KLSettings(**kl)), folder="run",
+            checkpoints=SimpleNamespace(keep=1),
+        ),
+        loop=loop,
+        sampler=Mock(),
+        metrics=TrainerMetrics(),
         record=Mock(),
         pool=SimpleNamespace(counts=PoolCounts()),
-        scorer=scorer,
-        state=RunState(step=0, kl_controller={}, reward_model="models/m/versions/1"),
-    )
+        scorer=SimpleNamespace(missing=Counter(), retries=0),
+        state=RunState(step=0, kl_controller={}, scores={}, reward_model="models/m/versions/1"),
+    )  # fmt: skip
+
+
+def test_missing_rewards_are_counted_for_training_prompts_alone() -> None:
+    def misses(reason: str) -> dict[str, float]:
+        run.scorer.missing[reason] += 1
+        run.scorer.missing["INPUT_TOO_LONG"] += 1
+        return defaultdict(float)
+
+    run = run_of(Mock(step=lambda step: misses("TRAINING")))
+    run.sampler = Mock(draw=lambda step: misses("HELD_OUT"))
     for _ in range(2):
         run._step(Mock())
     counted = [
-        metrics.registry.get_sample_value("plaudit_reward_client_missing_total", {"reason": reason})
+        run.metrics.registry.get_sample_value("plaudit_reward_client_missing_total", {"reason": reason})
         for reason in ("TRAINING", "INPUT_TOO_LONG", "HELD_OUT")
     ]
     assert counted == [2, 2, None]
+
+
+def test_a_policy_too_far_from_its_reference_ends_the_run_with_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state, *_: saved.append(state.step) or Path("run/step-2"))
+    kls = iter([5.0, 9.0])
+    run = run_of(Mock(step=lambda step: defaultdict(float, kl=next(kls))), run_limit_nats_per_response=8.0)
+    run._step(Mock())
+    with pytest.raises(RunFailed, match=r"step 1: KL .* 9 nats .* run/step-2"):
+        run._step(Mock())
+    assert saved == [2]

@@ -17,3 +17,13 @@ def test_a_horizon_of_fewer_episodes_than_a_batch_is_refused() -> None:
     train = ROOT / "examples" / "train" / "settings.yaml"
     with pytest.raises(ConfigurationError, match=r"horizon_episodes 10 is in episodes.* 64"):
         load(TrainSettings, train, [*adaptive, "ppo.kl.horizon_episodes=10"])
+
+
+@pytest.mark.parametrize("advantages", ["rloo", "grpo"])
+def test_a_group_of_one_is_refused(advantages: str) -> None:
+    """Rule 22: it would be its own baseline, and every advantage 0."""
+    train = ROOT / "examples" / "train" / "settings.yaml"
+    grouped = [f"ppo.advantages={advantages}", "batch_size=8"]
+    with pytest.raises(ConfigurationError, match="samples_per_prompt to 2"):
+        load(TrainSettings, train, [*grouped, "samples_per_prompt=1"])
+    assert load(TrainSettings, train, [*grouped, "samples_per_prompt=4"]).samples_per_prompt == 4

@@ -17,6 +17,7 @@ from plaudit.policy.logprobs import (
     TokenStatistics,
     before_each_response_token,
     check_head,
+    in_chunks,
     last_hidden_states,
     output_width,
 )
@@ -56,17 +57,19 @@ class ActorCritic(nn.Module):
         causal_lm: CausalLM,
         critic: Literal["shared", "separate"] = "shared",
         autocast: torch.dtype = torch.float32,
+        *,
+        value_head: nn.Linear | None = None,
+        reference: CausalLM | None = None,
     ) -> None:
+        """`value_head` and `reference` are for callers who have them already; by default both are made here."""
         super().__init__()
         disable_dropout(causal_lm)
         self.causal_lm = causal_lm  # transformers' or peft's, as it came
         plain = _without_peft(causal_lm)
         check_head(plain)
         self.critic = copy.deepcopy(plain.base_model) if critic == "separate" else None
-        self.frozen = None if isinstance(causal_lm, PeftModel) else copy.deepcopy(causal_lm).requires_grad_(False)
-        self.value_head = nn.Linear(output_width(plain), 1)
-        nn.init.zeros_(self.value_head.weight)
-        nn.init.zeros_(self.value_head.bias)
+        self.frozen = _frozen(reference or causal_lm, is_copy=reference is not None)
+        self.value_head = zero_head(output_width(plain)) if value_head is None else value_head
         self._autocast = autocast
 
     def forward(self, rows: PaddedRows, temperature: float) -> ResponseOutputs:
@@ -84,6 +87,27 @@ class ActorCritic(nn.Module):
         with self.reference() as reference, self._autocasting(rows):
             _, statistics = _read(reference, rows, temperature)
         return _scatter(statistics.logprobs, rows.response_mask)
+
+    @torch.no_grad()
+    def full_kl(self, rows: PaddedRows, temperature: float) -> Tensor:
+        """(B, T): KL(policy || reference) over the whole vocabulary, in the state of each response token."""
+        plain = _without_peft(self.causal_lm)
+        with self._autocasting(rows):
+            ours = _states(plain.base_model, rows)
+            with self.reference() as reference:
+                theirs = _states(_without_peft(reference).base_model, rows)
+            chunks = [
+                self._kl_of_chunk(h, r, temperature)
+                for h, r in zip(in_chunks(plain, ours), in_chunks(plain, theirs), strict=True)
+            ]
+        return _scatter(torch.cat(chunks), rows.response_mask)
+
+    def _kl_of_chunk(self, ours: Tensor, theirs: Tensor, temperature: float) -> Tensor:
+        """(N, d), (N, d) -> (N,)."""
+        logprobs = TokenHead(_without_peft(self.causal_lm)).log_softmax(ours, temperature)
+        with self.reference() as reference:
+            reference_logprobs = TokenHead(_without_peft(reference)).log_softmax(theirs, temperature)
+        return (logprobs.exp() * (logprobs - reference_logprobs)).sum(dim=-1)
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[CausalLM]:
@@ -104,6 +128,23 @@ class ActorCritic(nn.Module):
     def _autocasting(self, rows: PaddedRows) -> torch.autocast:
         device = rows.input_ids.device.type
         return torch.autocast(device, dtype=torch.bfloat16, enabled=self._autocast == torch.bfloat16)
+
+
+def zero_head(width: int) -> nn.Linear:
+    """From a state to its value: 0 at first (N-details)."""
+    head = nn.Linear(width, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _frozen(causal_lm: CausalLM, *, is_copy: bool) -> CausalLM | None:
+    """The reference policy as a model of its own; None where it is the policy with its adapters off."""
+    if isinstance(causal_lm, PeftModel) and not is_copy:
+        return None
+    frozen: CausalLM = (causal_lm if is_copy else copy.deepcopy(causal_lm)).requires_grad_(False)
+    disable_dropout(frozen)
+    return frozen.eval()
 
 
 def is_critics(name: str) -> bool:

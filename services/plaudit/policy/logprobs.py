@@ -71,7 +71,7 @@ class TokenHead:
 
     def __call__(self, hidden: Tensor, tokens: Tensor, temperature: float) -> TokenStatistics:
         """Statistics of `tokens` (N,), each drawn in the state `hidden` (N, d)."""
-        size = max(1, LOGITS_AT_ONCE // self._vocabulary)
+        size = _chunk_size(self._vocabulary)
         if len(tokens) <= size:
             return TokenStatistics(*self._chunk(hidden, tokens, temperature))
         chunks = [
@@ -80,11 +80,24 @@ class TokenHead:
         ]
         return TokenStatistics(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
+    def log_softmax(self, hidden: Tensor, temperature: float) -> Tensor:
+        """(N, d) -> (N, V), float32."""
+        return scale_logits(self.logits(hidden), temperature).log_softmax(dim=-1)
+
     def _chunk(self, hidden: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        log_softmax = scale_logits(self.logits(hidden), temperature).log_softmax(dim=-1)
+        log_softmax = self.log_softmax(hidden, temperature)
         chosen = log_softmax.gather(1, tokens.unsqueeze(1)).squeeze(1)
         entropies = -(log_softmax.exp() * log_softmax).sum(dim=-1)
         return chosen, entropies
+
+
+def in_chunks(causal_lm: PreTrainedModel, hidden: Tensor) -> tuple[Tensor, ...]:
+    """(N, d) in parts whose logits may be held at once."""
+    return torch.split(hidden, _chunk_size(causal_lm.config.vocab_size))
+
+
+def _chunk_size(vocabulary: int) -> int:
+    return max(1, LOGITS_AT_ONCE // vocabulary)
 
 
 def output_width(causal_lm: PreTrainedModel) -> int:

@@ -6,18 +6,14 @@ Everything here is float32 and over the whole batch, before it is cut into mini-
 import torch
 from torch import Tensor
 
-from plaudit.ppo.kl import k1
 
-
-def penalised_rewards(
-    scores: Tensor, logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, kl_coef: float
-) -> Tensor:
-    """Reward per token (B, T): -kl_coef * k1, plus the score (B,) at the last token (end of sequence, or cut there)."""
-    lengths = mask.sum(dim=1)
-    if bool((lengths == 0).any()):
+def penalised_rewards(scores: Tensor, penalties: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
+    """Reward per token (B, T): -kl_coef * penalty, plus the score (B,) at the last token (end of sequence, or cut)."""
+    if not bool(mask.any(dim=1).all()):
         raise ValueError("a response without tokens has no place for its score")
-    rewards = torch.where(mask, -kl_coef * k1(logprobs, reference_logprobs), 0.0)
-    return rewards.scatter_add(1, (lengths - 1).unsqueeze(1), scores.unsqueeze(1))
+    last = mask.shape[1] - 1 - mask.flip(1).int().argmax(dim=1)
+    rewards = torch.where(mask, -kl_coef * penalties, 0.0)
+    return rewards.scatter_add(1, last.unsqueeze(1), scores.unsqueeze(1))
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:
@@ -36,6 +32,37 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda:
         next_advantage = torch.where(mask[:, t], advantage, next_advantage)
         next_value = torch.where(mask[:, t], values[:, t], next_value)
     return advantages, torch.where(mask, advantages + values, 0.0)
+
+
+def rloo(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,): each response's total reward less the mean of the other responses to its prompt (Ahmadian et al. 2024).
+
+    `groups` (B,) has the same number for the responses of one prompt. One that is left alone, because the others have
+    no reward, has no baseline: its advantage is 0.
+    """
+    sizes, sums = _by_group(totals, groups)
+    others = (sums - totals) / (sizes - 1).clamp(min=1)
+    return torch.where(sizes > 1, totals - others, 0.0)
+
+
+def grpo(totals: Tensor, groups: Tensor) -> Tensor:
+    """(B,): (total - mean) / (std + 1e-4) within the responses to one prompt (Shao et al. 2024, DeepSeekMath).
+
+    The standard deviation is Bessel's, as in trl. Responses that all have the same reward teach nothing: 0.
+    """
+    sizes, sums = _by_group(totals, groups)
+    centred = totals - sums / sizes
+    _, squares = _by_group(centred.square(), groups)
+    deviation = (squares / (sizes - 1).clamp(min=1)).sqrt()
+    return centred / (deviation + 1e-4)
+
+
+def _by_group(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,) each: the size of a row's group, and the sum of `x` over it."""
+    _, index = torch.unique(groups, return_inverse=True)
+    counts = torch.bincount(index)
+    sums = torch.zeros(len(counts), dtype=x.dtype).index_add(0, index, x)
+    return counts[index], sums[index]
 
 
 def whiten(x: Tensor, mask: Tensor, shift_mean: bool = True) -> Tensor:

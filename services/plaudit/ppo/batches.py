@@ -19,7 +19,7 @@ def minibatches(rows: int, parts: int, seed: int, step: int, epoch: int) -> list
 def microbatches(batch: TrainingBatch, rows: Rows, max_tokens: int) -> Iterator[Rows]:
     """Cuts `rows` into groups of similar length, each at most `max_tokens` when padded (a longer row goes alone)."""
     prompt_lengths = batch.attention_mask[:, : batch.prompt_length].sum(axis=1)
-    response_lengths = batch.response_mask.sum(axis=1)
+    response_lengths = batch.attention_mask[:, batch.prompt_length :].sum(axis=1)
     order = rows[np.argsort(-(prompt_lengths + response_lengths)[rows], kind="stable")]
     start = 0
     for end in range(1, len(order) + 1):
@@ -33,7 +33,7 @@ def microbatches(batch: TrainingBatch, rows: Rows, max_tokens: int) -> Iterator[
 def trimmed(batch: TrainingBatch, rows: Rows) -> TrainingBatch:
     """The chosen rows, without the columns that are padding in all of them. Response columns keep their index."""
     prompt = int(batch.attention_mask[rows, : batch.prompt_length].sum(axis=1).max())
-    response = int(batch.response_mask[rows].sum(axis=1).max())
+    response = int(batch.attention_mask[rows, batch.prompt_length :].sum(axis=1).max())
     columns = slice(batch.prompt_length - prompt, batch.prompt_length + response)
     return TrainingBatch(
         input_ids=batch.input_ids[rows, columns],
@@ -41,4 +41,6 @@ def trimmed(batch: TrainingBatch, rows: Rows) -> TrainingBatch:
         response_mask=batch.response_mask[rows, :response],
         sampler_logprobs=batch.sampler_logprobs[rows, :response],
         scores=batch.scores[rows],
+        truncated=batch.truncated[rows],
+        groups=batch.groups[rows],
     )

@@ -4,6 +4,7 @@ All estimators read the log-ratio l = log pi(y) - log pi_ref(y) of tokens y samp
 "Approximating KL Divergence" (joschu.net/blog/kl-approx.html).
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, expm1
@@ -19,10 +20,24 @@ def k1(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     return logprobs - reference_logprobs
 
 
+def k2(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
+    """l^2 / 2: never negative, biased; as a loss on samples of the policy its gradient is that of the KL."""
+    return (logprobs - reference_logprobs).square() / 2
+
+
+def absolute(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
+    """|l|: biased; punishes moving to either side."""
+    return (logprobs - reference_logprobs).abs()
+
+
 def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     """exp(-l) - 1 + l: unbiased, never negative, of low variance. For watching; its gradient is not that of the KL."""
     log_ratio = logprobs - reference_logprobs
     return expm1(-log_ratio) + log_ratio
+
+
+PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "abs": absolute, "mse": k2}
+"""By the names of `KLSettings.estimator`; "full", over the whole vocabulary, takes more than the tokens drawn."""
 
 
 class KLController(Protocol):

@@ -6,7 +6,7 @@ of every mini-batch, gradients are summed over ranks, and all take the same opti
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -18,15 +18,16 @@ from torch import Tensor
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
-from plaudit.policy.actor_critic import ActorCritic, PaddedRows, is_critics
+from plaudit.policy.actor_critic import ActorCritic, is_critics
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo import snapshot
-from plaudit.ppo.batches import Rows, microbatches, minibatches, trimmed
+from plaudit.ppo.batches import Rows, minibatches
 from plaudit.ppo.collective import Collective, Single
-from plaudit.ppo.objective import TargetTensors, UpdateStatistics, objective
+from plaudit.ppo.objective import UpdateStatistics
 from plaudit.ppo.optimizer import Optimizer
+from plaudit.ppo.passes import Passes
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
@@ -79,46 +80,38 @@ class LocalLearner:
         collective: Collective | None = None,
     ) -> None:
         """`temperature` is the one that responses are sampled at: log-probabilities are of that distribution."""
-        self._ppo, self._temperature, self._seed = ppo, temperature, seed
+        self._ppo, self._seed = ppo, seed
         self._collective = collective or Single()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(policy)
         self._model = ActorCritic(load_causal_lm(policy), ppo.critic, getattr(torch, policy.dtype)).to(self._device)
+        self._passes = Passes(self._model, ppo, temperature, self._device)
         self._trained = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._optimizer = Optimizer(self._trained, ppo, self._collective)
         self._nonfinite_updates = 0
 
-    @torch.no_grad()
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
-        self._model.eval()
-        shape = batch.response_mask.shape
-        logprobs, reference, values = (np.zeros(shape, dtype=np.float32) for _ in range(3))
-        for rows in microbatches(batch, np.arange(shape[0]), self._ppo.microbatch_tokens):
-            padded = self._padded(trimmed(batch, rows))
-            columns = np.s_[rows, : padded.response_mask.shape[1]]
-            outputs = self._model(padded, self._temperature)
-            logprobs[columns] = outputs.logprobs.cpu().numpy()
-            values[columns] = outputs.values.cpu().numpy()
-            reference[columns] = self._model.reference_logprobs(padded, self._temperature).cpu().numpy()
-        return Evaluation(logprobs, reference, values)
+        return self._passes.evaluate(batch)
 
     def update(
         self, batch: TrainingBatch, targets: Targets, step: int, learning_rate_scale: float = 1.0
     ) -> dict[str, float]:
-        self._model.train()  # gradient checkpointing asks for it; there is no dropout for it to switch on
-        statistics = UpdateStatistics(self._collective, self._device)
-        for epoch in range(self._ppo.epochs):
-            for rows in minibatches(len(batch.scores), self._ppo.minibatches, self._seed, step, epoch):
-                statistics.begin_minibatch()
-                self._accumulate_gradient(batch, targets, rows, statistics)
-                norm, applied = self._optimizer.step(learning_rate_scale)
-                self._nonfinite_updates += not applied
-                statistics.end_minibatch(norm)
-        return statistics.summary() | {
-            "explained_variance": explained_variance(targets.old_values, targets.returns, batch.response_mask),
+        statistics = UpdateStatistics(self._collective, self._device, learns_values=self._ppo.learns_values)
+        for rows in self._minibatches(len(batch.scores), step):
+            statistics.begin_minibatch()
+            self._accumulate_gradient(batch, targets, rows, statistics)
+            if self._too_far(statistics):
+                break
+            norm, applied = self._optimizer.step(learning_rate_scale)
+            self._nonfinite_updates += not applied
+            statistics.end_minibatch(norm)
+        found = statistics.summary() | {
             "learning_rate": self._ppo.learning_rate * learning_rate_scale,
             "nonfinite_updates": float(self._nonfinite_updates),
         }
+        if self._ppo.learns_values:
+            found["explained_variance"] = explained_variance(targets.old_values, targets.returns, batch.response_mask)
+        return found
 
     def weights(self) -> npt.NDArray[np.uint8]:
         return flat_weights.pack(flat_weights.trainable(self._model.causal_lm))
@@ -144,7 +137,17 @@ class LocalLearner:
         save_file(critic, folder / "critic.safetensors")
 
     def close(self) -> None:
-        del self._model, self._trained, self._optimizer
+        del self._model, self._passes, self._trained, self._optimizer
+
+    def _minibatches(self, rows: int, step: int) -> Iterator[Rows]:
+        """Of all epochs."""
+        for epoch in range(self._ppo.epochs):
+            yield from minibatches(rows, self._ppo.minibatches, self._seed, step, epoch)
+
+    def _too_far(self, statistics: UpdateStatistics) -> bool:
+        """Whether the policy has left the one before this step by more than the limit: the brake on one step."""
+        limit = self._ppo.kl.update_limit_nats_per_token
+        return limit is not None and statistics.approx_kl() > limit
 
     def _accumulate_gradient(
         self, batch: TrainingBatch, targets: Targets, rows: Rows, statistics: UpdateStatistics
@@ -153,21 +156,9 @@ class LocalLearner:
         self._optimizer.zero_gradient()
         tokens = int(batch.response_mask[rows].sum())
         own = rows[self._collective.rank :: self._collective.world_size]
-        for micro in microbatches(batch, own, self._ppo.microbatch_tokens):
-            padded = self._padded(trimmed(batch, micro))
-            outputs = self._model(padded, self._temperature)
-            wanted = self._wanted(targets, micro, padded.response_mask.shape[1])
-            loss, per_token = objective(outputs, wanted, padded.response_mask, tokens, self._ppo)
-            torch.autograd.backward(loss)
-            statistics.add(per_token, padded.response_mask)
-
-    def _padded(self, batch: TrainingBatch) -> PaddedRows:
-        arrays = (batch.input_ids, batch.attention_mask, batch.response_mask)
-        return PaddedRows(*(torch.from_numpy(array).to(self._device) for array in arrays))
-
-    def _wanted(self, targets: Targets, rows: Rows, length: int) -> TargetTensors:
-        arrays = (targets.old_logprobs, targets.old_values, targets.advantages, targets.returns)
-        return TargetTensors(*(torch.from_numpy(array[rows, :length]).to(self._device) for array in arrays))
+        for part in self._passes.losses(batch, targets, own, tokens):
+            torch.autograd.backward(part.loss)
+            statistics.add(part.statistics, part.mask)
 
     def _restorable(self) -> dict[str, Tensor]:
         """All tensors that a checkpoint holds, by their names in it."""

@@ -23,13 +23,28 @@ class KLSettings:
     """The penalty that holds the policy near its reference. KL is in nats per response: summed over its tokens."""
 
     coef: NotNegative = 0.15  # beta at the start (lm-hp)
+    placement: Literal["reward", "loss"] | None = None  # null: in the loss with grpo, else in each token's reward
+    estimator: Literal["k1", "abs", "mse", "full"] = "k1"  # of the penalty in the reward; docs/ppo.md compares them
     controller: Literal["fixed", "adaptive"] = "fixed"
     target_kl_nats_per_response: Positive = 6.0  # adaptive only (lm-hp)
     horizon_episodes: Positive = 10_000  # adaptive only (lm-hp): short runs need one of at most about 20 batches
+    update_limit_nats_per_token: Positive | None = None  # from the policy before the step: past it, its epochs end
+    run_limit_nats_per_response: Positive | None = None  # from the reference: past it, the run ends
 
     def __post_init__(self) -> None:
+        if self.placement == "loss" and self.estimator != "k1":
+            raise ValueError("estimator is of the penalty in the reward; in the loss it is always k2: leave it out")
         if self.controller == "adaptive" and self.coef == 0:
             raise ValueError("an adaptive controller multiplies coef, so it has to start above 0: try 0.15")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScoreSettings:
+    """What is done to scores before they are rewards, in this order. Metrics show them as the service gave them."""
+
+    missing_eos_penalty: NotNegative = 0.0  # taken off the score of a response that was cut at max_new_tokens
+    normalisation: Literal["none", "scale", "standardise"] = "none"  # by running moments: over std; less mean, over std
+    clip: Positive | None = None  # to -clip .. clip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -53,13 +68,34 @@ class PPOSettings:
     entropy_coef: NotNegative = 0.0  # a bonus keeps exploration alive where rewards are sparse
     critic: Literal["shared", "separate"] = "shared"  # separate: a second trunk, twice the memory, no interference
 
-    gamma: Fraction = 1.0
-    gae_lambda: Fraction = 0.95  # lm-hp
-    whiten_advantages: bool = True  # to mean 0 and variance 1 over the whole batch
+    advantages: Literal["gae", "rloo", "grpo"] = "gae"  # rloo, grpo: no critic, but several samples of each prompt
+    gamma: Fraction = 1.0  # gae only
+    gae_lambda: Fraction = 0.95  # gae only (lm-hp)
+    whiten_advantages: bool | None = None  # to mean 0 and variance 1 over the whole batch; null: with gae alone
     whiten_rewards: bool = False  # to variance 1: for rewards of unknown scale
     kl: KLSettings = Field(default_factory=KLSettings)
+    scores: ScoreSettings = Field(default_factory=ScoreSettings)
 
     microbatch_tokens: Count = 4096  # padded tokens per forward pass: bounds the memory, never changes the gradient
+
+    def __post_init__(self) -> None:
+        if self.critic == "separate" and not self.learns_values:
+            raise ValueError(f"advantages {self.advantages} has no critic: leave critic out")
+
+    @property
+    def learns_values(self) -> bool:
+        """Whether there is a critic to train."""
+        return self.advantages == "gae"
+
+    @property
+    def whitens(self) -> bool:
+        """Group baselines have centred their advantages already."""
+        return self.advantages == "gae" if self.whiten_advantages is None else self.whiten_advantages
+
+    @property
+    def kl_in_loss(self) -> bool:
+        """Whether the penalty is a term of the loss (k2) instead of one of the reward."""
+        return (self.kl.placement or ("loss" if self.advantages == "grpo" else "reward")) == "loss"
 
     def learning_rate_scale(self, step: int, steps: int) -> float:
         """What multiplies `learning_rate` in step `step` (from 0) of a run of `steps`."""

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from plaudit.ppo.advantages import gae, penalised_rewards, whiten
+from plaudit.ppo.advantages import gae, grpo, penalised_rewards, rloo, whiten
+from plaudit.ppo.kl import PENALTIES
 from plaudit.ppo.settings import PPOSettings
 from plaudit.trajectory import TrainingBatch
 
@@ -24,6 +26,7 @@ class Evaluation:
     logprobs: Floats
     reference_logprobs: Floats
     values: Floats
+    full_kl: Floats  # over the whole vocabulary, in the state of each token; 0 where the settings do not ask for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +34,65 @@ class Targets:
     """(B, T) each, 0 where the response mask is false; fixed over all epochs of an update."""
 
     old_logprobs: Floats
+    reference_logprobs: Floats
     old_values: Floats
     advantages: Floats
     returns: Floats
+    kl_loss_coef: float = 0.0  # of the KL as a loss; 0 where it is in the rewards
 
 
 def make_targets(
-    batch: TrainingBatch, evaluation: Evaluation, kl_coef: float, ppo: PPOSettings
+    batch: TrainingBatch, evaluation: Evaluation, kl_coef: float, ppo: PPOSettings, scores: Floats | None = None
 ) -> tuple[Targets, dict[str, float]]:
     """Penalised rewards, advantages and returns of a whole batch, and what there is to say about them.
 
-    Statistics: kl (k1, nats per response, mean over responses), reward_mean (score less penalty, per response),
-    advantage_std (before whitening), sampler_kl (of the sampler from the learner, nats per response; 0 if they agree).
+    `scores` (B,): those to learn from, if not the batch's own. Statistics: kl (k1, nats per response, mean over
+    responses), reward_mean (score less penalty, per response), advantage_std (before whitening), sampler_kl (of the
+    sampler from the learner, nats per response; 0 if they agree).
     """
     mask = torch.from_numpy(batch.response_mask)
-    logprobs, values = torch.from_numpy(evaluation.logprobs), torch.from_numpy(evaluation.values)
-    reference_logprobs, scores = torch.from_numpy(evaluation.reference_logprobs), torch.from_numpy(batch.scores)
-    rewards = penalised_rewards(scores, logprobs, reference_logprobs, mask, kl_coef)
-    learnt_from = whiten(rewards, mask, shift_mean=False) if ppo.whiten_rewards else rewards
-    advantages, returns = gae(learnt_from, values, mask, ppo.gamma, ppo.gae_lambda)
+    in_reward = 0.0 if ppo.kl_in_loss else kl_coef
+    given = torch.from_numpy(batch.scores if scores is None else scores)
+    rewards = penalised_rewards(given, penalties(evaluation, ppo), mask, in_reward)
+    advantages, returns = _advantages(rewards, batch, evaluation, ppo)
     statistics = {
         "kl": _per_response(evaluation.logprobs - evaluation.reference_logprobs, batch.response_mask),
         "sampler_kl": _per_response(batch.sampler_logprobs - evaluation.logprobs, batch.response_mask),
         "reward_mean": float(rewards.sum(dim=1).mean()),
         "advantage_std": float(advantages[mask].std(correction=0)),
     }
-    if ppo.whiten_advantages:
+    if ppo.whitens:
         advantages = whiten(advantages, mask)
-    return Targets(evaluation.logprobs, evaluation.values, advantages.numpy(), returns.numpy()), statistics
+    targets = Targets(
+        old_logprobs=evaluation.logprobs,
+        reference_logprobs=evaluation.reference_logprobs,
+        old_values=evaluation.values,
+        advantages=advantages.numpy(),
+        returns=returns.numpy(),
+        kl_loss_coef=kl_coef if ppo.kl_in_loss else 0.0,
+    )
+    return targets, statistics
+
+
+def penalties(evaluation: Evaluation, ppo: PPOSettings) -> Tensor:
+    """(B, T): the KL estimate of each token that the settings ask for."""
+    if ppo.kl.estimator == "full":
+        return torch.from_numpy(evaluation.full_kl)
+    estimate = PENALTIES[ppo.kl.estimator]
+    return estimate(torch.from_numpy(evaluation.logprobs), torch.from_numpy(evaluation.reference_logprobs))
+
+
+def _advantages(
+    rewards: Tensor, batch: TrainingBatch, evaluation: Evaluation, ppo: PPOSettings
+) -> tuple[Tensor, Tensor]:
+    """Advantages and returns (B, T). Without a critic each token has its response's advantage, and no return."""
+    mask = torch.from_numpy(batch.response_mask)
+    if ppo.learns_values:
+        learnt_from = whiten(rewards, mask, shift_mean=False) if ppo.whiten_rewards else rewards
+        return gae(learnt_from, torch.from_numpy(evaluation.values), mask, ppo.gamma, ppo.gae_lambda)
+    baseline = {"rloo": rloo, "grpo": grpo}[ppo.advantages]
+    of_response = baseline(rewards.sum(dim=1), torch.from_numpy(batch.groups))
+    return torch.where(mask, of_response.unsqueeze(1), 0.0), torch.zeros_like(rewards)
 
 
 def explained_variance(values: Floats, returns: Floats, mask: npt.NDArray[np.bool_]) -> float:

@@ -6,7 +6,7 @@
         critic.safetensors                              the critic's own weights, for whoever wants to read them
         learner.safetensors                             what a resumed run reads: all trained weights, Adam's moments
                                                         and steps, updates skipped, the reference policy's digest
-        state.json                                      step, KL controller, name of the reward model
+        state.json                                      step, KL controller, moments of scores, name of the reward model
 
 A folder of this name is whole: it is written under another name and renamed. Nothing in it is ever unpickled.
 """
@@ -34,6 +34,7 @@ class RunState:
 
     step: int  # updates done; the next step to run
     kl_controller: dict[str, Any]
+    scores: dict[str, float]  # their running moments
     reward_model: str  # models/{model}/versions/{version} that scored so far
 
 

@@ -20,6 +20,7 @@ from time import monotonic
 from plaudit.errors import RunFailed
 from plaudit.ppo.kl import KLController
 from plaudit.ppo.learner import Learner
+from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.targets import make_targets
 from plaudit.trainer.prompts import PromptStream
@@ -38,6 +39,7 @@ class Loop:
     scorer: Scorer
     learner: Learner
     controller: KLController
+    shaper: ScoreShaper
     ppo: PPOSettings
     sampling: Sampling
     pad_token_id: int
@@ -69,7 +71,8 @@ class Loop:
             evaluation = self.learner.evaluate(batch)
 
         # 5. Score and KL penalty become rewards, rewards become advantages, over the whole batch.
-        targets, learning = make_targets(batch, evaluation, kl_coef := self.controller.coef, self.ppo)
+        scores, kl_coef = self.shaper.shape(batch), self.controller.coef
+        targets, learning = make_targets(batch, evaluation, kl_coef, self.ppo, scores)
 
         # 6. PPO's epochs of mini-batches.
         with self._phase("update"):

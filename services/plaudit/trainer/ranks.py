@@ -119,10 +119,11 @@ class DataParallelLearner:
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
         reference = ray.put(batch)
         parts = self._all("evaluate", lambda rank: rank.evaluate.remote(reference), self._timeout)
-        whole = Evaluation(*(np.empty(batch.response_mask.shape, dtype=np.float32) for _ in range(3)))
+        fields = [field.name for field in dataclasses.fields(Evaluation)]
+        whole = Evaluation(*(np.empty(batch.response_mask.shape, dtype=np.float32) for _ in fields))
         for rank, part in enumerate(parts):
-            for field in dataclasses.fields(Evaluation):
-                getattr(whole, field.name)[rank :: len(parts)] = getattr(part, field.name)
+            for name in fields:
+                getattr(whole, name)[rank :: len(parts)] = getattr(part, name)
         return whole
 
     def update(

@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.addresses import join_address, split_address
 from plaudit.context import check_context
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
 from plaudit.ppo.kl import KLController, kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
+from plaudit.ppo.scores import ScoreShaper
 from plaudit.report import page as report
 from plaudit.rollout.cluster import start_ray
 from plaudit.rollout.pool import RayRolloutPool
@@ -69,12 +70,23 @@ class Run:
             self.sampler.draw(step)
         missing_before = self.scorer.missing.copy()  # held-out samples' too
         metrics = self.loop.step(step)
-        controller = self.loop.controller.state()
-        self.state = replace(self.state, step=step + 1, kl_controller=controller)
+        controller, scores = self.loop.controller.state(), self.loop.shaper.state()
+        self.state = replace(self.state, step=step + 1, kl_controller=controller, scores=scores)
         self.record.write(step, metrics)
         self.metrics.observe(step, metrics)
         self.metrics.observe_services(self.pool.counts, self.scorer.missing - missing_before, self.scorer.retries)
         progress.advance(note=f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}")
+        self._stay_near_reference(step, metrics["kl"])
+
+    def _stay_near_reference(self, step: int, kl: float) -> None:
+        """The brake on the whole run: a checkpoint and RunFailed where the policy has gone too far."""
+        limit = self.settings.ppo.kl.run_limit_nats_per_response
+        if limit is not None and kl > limit:
+            raise RunFailed(
+                f"step {step}: KL from the reference is {kl:.3g} nats per response, above "
+                f"ppo.kl.run_limit_nats_per_response {limit:g}; the policy is in {self._save()}: raise ppo.kl.coef, or "
+                "lower ppo.learning_rate"
+            )
 
     def _save(self) -> Path:
         folder = Path(self.settings.folder) / "checkpoints"
@@ -105,8 +117,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
 
     learner = _learner(settings)
     stack.callback(learner.close)
-    controller = kl_controller(settings.ppo.kl)
-    state = _resume(settings, learner, controller, reward_model.name)
+    controller, shaper = kl_controller(settings.ppo.kl), ScoreShaper(settings.ppo.scores)
+    state = _resume(settings, learner, controller, shaper, reward_model.name)
     pool = RayRolloutPool(settings.rollout, settings.policy)
     stack.callback(pool.close)
     pool.set_weights(state.step, learner.weights())
@@ -116,7 +128,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     per_step = settings.batch_size // settings.samples_per_prompt
     stream = PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed)
     pad = int(tokenizer.pad_token_id)
-    loop = Loop(stream, pool, scorer, learner, controller, settings.ppo, sampling, pad, settings.steps)
+    loop = Loop(stream, pool, scorer, learner, controller, shaper, settings.ppo, sampling, pad, settings.steps)
     folder = Path(settings.folder) / "samples"
     sampler = Sampler(folder, held_out, settings.samples.per_prompt, sampling, pool, scorer, learner, pad)
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
@@ -147,11 +159,13 @@ def _learner(settings: TrainSettings) -> Learner:
     return DataParallelLearner(settings.policy, settings.ppo, settings.temperature, settings.seed, settings.ranks)
 
 
-def _resume(settings: TrainSettings, learner: Learner, controller: KLController, reward_model: str) -> RunState:
+def _resume(
+    settings: TrainSettings, learner: Learner, controller: KLController, shaper: ScoreShaper, reward_model: str
+) -> RunState:
     """The newest checkpoint's state, put into learner and controller; a fresh one where there is none."""
     found = checkpoint.existing(Path(settings.folder) / "checkpoints")
     if not found:
-        return RunState(step=0, kl_controller=controller.state(), reward_model=reward_model)
+        return RunState(0, controller.state(), shaper.state(), reward_model)
     state = checkpoint.load(found[-1], learner)
     if state.reward_model != reward_model:
         raise ConfigurationError(
@@ -159,6 +173,7 @@ def _resume(settings: TrainSettings, learner: Learner, controller: KLController,
             "or give this run a folder of its own (folder=...)"
         )
     controller.load_state(state.kl_controller)
+    shaper.load_state(state.scores)
     print(f"resuming {settings.folder} at step {state.step}", flush=True)
     return state
 

@@ -73,6 +73,11 @@ class TrainSettings:
                 f"ppo.kl.horizon_episodes {self.ppo.kl.horizon_episodes:g} is in episodes, so at least batch_size "
                 f"{self.batch_size}"
             )
+        if not self.ppo.learns_values and self.samples_per_prompt == 1:  # every advantage would be 0
+            raise ValueError(
+                f"ppo.advantages {self.ppo.advantages} compares the samples of a prompt: set samples_per_prompt to 2 "
+                "or more"
+            )
         if self.batch_size % self.samples_per_prompt:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of samples_per_prompt {self.samples_per_prompt}"

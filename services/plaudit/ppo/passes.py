@@ -1,0 +1,68 @@
+"""Forward passes over a batch, a micro-batch at a time: the one place that knows both numpy rows and the model."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plaudit.policy.actor_critic import ActorCritic, PaddedRows, ResponseOutputs
+from plaudit.ppo.batches import Rows, microbatches, trimmed
+from plaudit.ppo.objective import TargetTensors, objective
+from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.targets import Evaluation, Targets
+from plaudit.trajectory import TrainingBatch
+
+
+class MicroLoss(NamedTuple):
+    """A micro-batch's part of a mini-batch's loss, and what it came from; (B, T) per token."""
+
+    loss: Tensor  # ()
+    statistics: dict[str, Tensor]
+    outputs: ResponseOutputs
+    targets: TargetTensors
+    mask: Tensor
+
+
+class Passes:
+    """Over one model, at one temperature."""
+
+    def __init__(self, model: ActorCritic, ppo: PPOSettings, temperature: float, device: torch.device) -> None:
+        self._model, self._ppo, self._temperature, self._device = model, ppo, temperature, device
+
+    @torch.no_grad()
+    def evaluate(self, batch: TrainingBatch) -> Evaluation:
+        """See `Learner.evaluate`."""
+        self._model.eval()
+        shape = batch.response_mask.shape
+        logprobs, reference, values, full_kl = (np.zeros(shape, dtype=np.float32) for _ in range(4))
+        for rows in microbatches(batch, np.arange(shape[0]), self._ppo.microbatch_tokens):
+            padded = self.padded(trimmed(batch, rows))
+            columns = np.s_[rows, : padded.response_mask.shape[1]]
+            outputs = self._model(padded, self._temperature)
+            logprobs[columns] = outputs.logprobs.cpu().numpy()
+            values[columns] = outputs.values.cpu().numpy()
+            reference[columns] = self._model.reference_logprobs(padded, self._temperature).cpu().numpy()
+            if self._ppo.kl.estimator == "full":
+                full_kl[columns] = self._model.full_kl(padded, self._temperature).cpu().numpy()
+        return Evaluation(logprobs, reference, values, full_kl)
+
+    def losses(self, batch: TrainingBatch, targets: Targets, rows: Rows, tokens: int) -> Iterator[MicroLoss]:
+        """Of the micro-batches of `rows`, each divided by the `tokens` of the whole mini-batch."""
+        self._model.train()  # gradient checkpointing asks for it; there is no dropout for it to switch on
+        for micro in microbatches(batch, rows, self._ppo.microbatch_tokens):
+            padded = self.padded(trimmed(batch, micro))
+            outputs, mask = self._model(padded, self._temperature), padded.response_mask
+            wanted = self._wanted(targets, micro, mask.shape[1])
+            loss, statistics = objective(outputs, wanted, mask, tokens, targets.kl_loss_coef, self._ppo)
+            yield MicroLoss(loss, statistics, outputs, wanted, mask)
+
+    def padded(self, batch: TrainingBatch) -> PaddedRows:
+        """On the device."""
+        arrays = (batch.input_ids, batch.attention_mask, batch.response_mask)
+        return PaddedRows(*(torch.from_numpy(array).to(self._device) for array in arrays))
+
+    def _wanted(self, targets: Targets, rows: Rows, length: int) -> TargetTensors:
+        arrays = (getattr(targets, name) for name in TargetTensors._fields)
+        return TargetTensors(*(torch.from_numpy(array[rows, :length]).to(self._device) for array in arrays))
