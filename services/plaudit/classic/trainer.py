@@ -1,0 +1,317 @@
+"""trl 0.11's `PPOTrainer`, on the mathematics of `plaudit.ppo`. docs/classic.md says where the two differ, and why."""
+
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.classic import statistics
+from plaudit.classic.config import PPOConfig
+from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model
+from plaudit.classic.rows import collate, rows_of
+from plaudit.classic.seeds import set_seed
+from plaudit.classic.statistics import OfMiniBatch, Statistics
+from plaudit.classic.whitening import with_whitened_rewards
+from plaudit.policy.actor_critic import ActorCritic
+from plaudit.ppo.batches import Rows, minibatches
+from plaudit.ppo.kl import kl_controller
+from plaudit.ppo.passes import Passes
+from plaudit.ppo.scores import ScoreShaper
+from plaudit.ppo.targets import Targets, make_targets, penalties
+from plaudit.trajectory import TrainingBatch
+
+Collator = Callable[[list[Any]], Any]
+OF_TEXT = ("label", "query", "response")
+"""Columns of a data set that stay for logging, beside those that the model's forward takes."""
+
+
+class PPOTrainer:
+    """One process, one device. `step` learns from queries, responses and their scores; the caller does the rest."""
+
+    def __init__(
+        self,
+        config: PPOConfig | None = None,
+        model: AutoModelForCausalLMWithValueHead | None = None,
+        ref_model: AutoModelForCausalLMWithValueHead | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        dataset: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        data_collator: Collator | None = None,
+        num_shared_layers: int | None = None,
+        lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ) -> None:
+        """Without `ref_model` the reference is a copy of `model`, or `model` with its adapter off.
+
+        Raises ValueError for arguments of the wrong kind.
+        """
+        _check(config, model, ref_model, tokenizer)
+        assert config is not None
+        assert model is not None
+        assert tokenizer is not None
+        set_seed(config.seed)
+        self.config, self.tokenizer, self.dataset = config, tokenizer, dataset
+        self.accelerator = _accelerator(config)
+        self.current_device = self.accelerator.device
+        self.is_peft_model = model.is_peft_model
+        self.model = model.to(self.current_device)
+        self.ref_model = self._reference(ref_model, num_shared_layers)
+        self._core = ActorCritic(
+            self.model.pretrained_model,
+            value_head=self.model.v_head.summary,
+            reference=None if self.ref_model is None else self.ref_model.pretrained_model,
+        ).to(self.current_device)
+        if config.gradient_checkpointing:
+            self.model.pretrained_model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.optimizer = optimizer or torch.optim.Adam(self._trained(), lr=config.learning_rate)
+        self.lr_scheduler = lr_scheduler
+        self.dataloader: Any = None if dataset is None else self.prepare_dataloader(dataset, data_collator)
+        self._ppo = config.core()
+        self.kl_ctl = kl_controller(self._ppo.kl)
+        self._shaper = ScoreShaper(self._ppo.scores)
+        self._temperature = 1.0  # of the last `generate`
+        self.current_step = 0
+
+    def prepare_dataloader(self, dataset: Any, data_collator: Collator | None = None) -> DataLoader[Any]:
+        """Shuffled batches of `batch_size`, the last incomplete one left out."""
+        if self.config.remove_unused_columns and hasattr(dataset, "remove_columns"):
+            known = {*inspect.signature(self.model.forward).parameters, *OF_TEXT}
+            dataset = dataset.remove_columns([name for name in dataset.column_names if name not in known])
+        return DataLoader(
+            dataset,
+            batch_size=self.config.batch_size,
+            collate_fn=data_collator or collate,
+            shuffle=True,
+            drop_last=True,
+        )
+
+    def generate(
+        self,
+        query_tensor: Tensor | list[Tensor],
+        length_sampler: Callable[[], int] | None = None,
+        batch_size: int = 4,
+        return_prompt: bool = True,
+        generate_ref_response: bool = False,
+        **generation_kwargs: Any,
+    ) -> Any:
+        """Responses by transformers' `generate`: for one query (L,) a tensor (1, ...), for a list a list of (...).
+
+        A list's responses end after their first end-of-sequence token. With `generate_ref_response`, the reference's
+        too. The `temperature` given here is the one that `step` takes log-probabilities at.
+        """
+        self._temperature = float(generation_kwargs.get("temperature", 1.0))
+        _warn_of_filters(generation_kwargs)
+
+        def answer(model: Any) -> Any:
+            many = query_tensor if isinstance(query_tensor, list) else [query_tensor]
+            answered = [
+                response
+                for start in range(0, len(many), batch_size)
+                for response in self._generate(
+                    model, many[start : start + batch_size], length_sampler, return_prompt, generation_kwargs
+                )
+            ]
+            return answered if isinstance(query_tensor, list) else answered[0].unsqueeze(0)
+
+        self._core.eval()
+        response = answer(self.model.pretrained_model)
+        if not generate_ref_response:
+            return response
+        with self._core.reference() as reference:
+            return response, answer(reference)
+
+    def step(
+        self,
+        queries: list[Tensor],
+        responses: list[Tensor],
+        scores: list[Tensor],
+        response_masks: list[Tensor] | None = None,
+    ) -> Statistics:
+        """One PPO step over `batch_size` queries and responses (ids, (L,) each) with their scores. Its statistics.
+
+        `response_masks`: 0 where a token of a response is not the policy's own and is not learnt from.
+        """
+        began = time.monotonic()
+        end_of_sequence = self.tokenizer.eos_token_id
+        batch = rows_of(queries, responses, scores, response_masks, self.config.batch_size, end_of_sequence)
+        passes = Passes(self._core, self._ppo, self._temperature, self.current_device)
+        evaluation, shaped, kl_coef = passes.evaluate(batch), self._shaper.shape(batch), self.kl_ctl.coef
+        targets, _ = make_targets(batch, evaluation, kl_coef, self._ppo, shaped)
+        if self.config.whiten_rewards:
+            side = self.tokenizer.padding_side
+            targets = with_whitened_rewards(targets, batch, shaped, evaluation, kl_coef, self._ppo, side)
+        evaluated = time.monotonic()
+        minibatches = self._learn(passes, batch, targets)
+        estimates = np.where(batch.response_mask, penalties(evaluation, self._ppo).numpy(), 0)
+        found = statistics.of_step(batch, shaped, evaluation, estimates, kl_coef, minibatches)
+        _warn_of_negative_kl(found["objective/kl_dist"])
+        self.kl_ctl.update(found["objective/kl"], len(queries))
+        found["ppo/learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.step()
+        ended = time.monotonic()
+        self.current_step += 1
+        return found | {
+            "time/ppo/forward_pass": evaluated - began,
+            "time/ppo/optimize_step": ended - evaluated,
+            "time/ppo/total": ended - began,
+        }
+
+    def log_stats(
+        self,
+        stats: Statistics,
+        batch: dict[str, Any],
+        rewards: Sequence[Tensor],
+        columns_to_log: Iterable[str] = ("query", "response"),
+    ) -> None:
+        """Sends the numbers among `stats`, the rewards' mean and deviation, and a table of `batch`'s texts to trackers.
+
+        The table goes to trackers that have tables (wandb).
+        """
+        values = torch.stack([torch.as_tensor(reward, dtype=torch.float32).flatten()[0] for reward in rewards])
+        numbers = {name: float(value) for name, value in stats.items() if np.ndim(value) == 0}
+        numbers |= {"env/reward_mean": float(values.mean()), "env/reward_std": float(values.std(correction=0))}
+        self.accelerator.log(numbers, step=self.current_step)
+        columns = [name for name in columns_to_log if name in batch]
+        for tracker in self.accelerator.trackers:
+            if columns and hasattr(tracker, "log_table"):
+                rows = [list(row) for row in zip(*(batch[name] for name in columns), values.tolist(), strict=True)]
+                tracker.log_table("game_log", columns=[*columns, "reward"], data=rows, step=self.current_step)
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Model with value head, and tokenizer, as one folder."""
+        self.model.save_pretrained(save_directory)
+        self.tokenizer.save_pretrained(save_directory)
+
+    def _reference(
+        self, given: AutoModelForCausalLMWithValueHead | None, num_shared_layers: int | None
+    ) -> AutoModelForCausalLMWithValueHead | None:
+        if given is not None:
+            return given.to(self.current_device)
+        return None if self.is_peft_model else create_reference_model(self.model, num_shared_layers)
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _learn(self, passes: Passes, batch: TrainingBatch, targets: Targets) -> list[Statistics]:
+        """All epochs, unless the KL from the policy before the step ends them. Statistics of each mini-batch."""
+        found: list[Statistics] = []
+        for epoch in range(self._ppo.epochs):
+            parts = minibatches(len(batch.scores), self._ppo.minibatches, self.config.seed, self.current_step, epoch)
+            found += [self._learn_from(rows, passes, batch, targets) for rows in parts]
+            if self.config.early_stopping and found[-1]["policy/policykl"] > 1.5 * self.config.target_kl:
+                break
+        return found
+
+    def _learn_from(self, rows: Rows, passes: Passes, batch: TrainingBatch, targets: Targets) -> Statistics:
+        """One optimizer step."""
+        self.optimizer.zero_grad(set_to_none=False)
+        gathered = OfMiniBatch(self._ppo)
+        for part in passes.losses(batch, targets, rows, int(batch.response_mask[rows].sum())):
+            torch.autograd.backward(part.loss)
+            gathered.add(part)
+        found = gathered.summary()
+        if (mean := float(found["policy/ratio"].mean())) > self.config.ratio_threshold:
+            warnings.warn(
+                f"the mean ratio {mean:.2f} is above ratio_threshold {self.config.ratio_threshold:g}: nothing is "
+                "learnt from this mini-batch",
+                stacklevel=4,
+            )
+            self.optimizer.zero_grad(set_to_none=False)
+        if self.config.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._trained(), self.config.max_grad_norm)
+        self.optimizer.step()
+        return found
+
+    def _generate(
+        self,
+        model: Any,
+        queries: list[Tensor],
+        length_sampler: Callable[[], int] | None,
+        return_prompt: bool,
+        options: dict[str, Any],
+    ) -> list[Tensor]:
+        """Queries padded on the left; responses without padding."""
+        if any(query.dim() != 1 for query in queries):
+            raise ValueError("a query is a tensor of ids of shape (L,)")
+        if length_sampler is not None:
+            options = options | {"max_new_tokens": int(length_sampler())}
+        width = max(map(len, queries))
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        ids = torch.full((len(queries), width), int(pad), device=self.current_device)
+        mask = torch.zeros_like(ids)
+        for row, query in enumerate(queries):
+            ids[row, width - len(query) :], mask[row, width - len(query) :] = query.to(ids.device), 1
+        options = {"pad_token_id": int(pad)} | options
+        answers = model.generate(input_ids=ids, attention_mask=mask, **options)[:, width:]
+        ended = [_until_end(answer, self.tokenizer.eos_token_id) for answer in answers]
+        if not return_prompt:
+            return ended
+        return [torch.cat([query.to(ids.device), answer]) for query, answer in zip(queries, ended, strict=True)]
+
+
+def _until_end(response: Tensor, end_of_sequence: int | None) -> Tensor:
+    """Up to and with the first end of sequence; what `generate` pads behind it is no part of it."""
+    ends = (response == end_of_sequence).nonzero().flatten().tolist() if end_of_sequence is not None else []
+    return response[: ends[0] + 1] if ends else response
+
+
+def _accelerator(config: PPOConfig) -> Accelerator:
+    """For its device and its trackers. Raises ValueError where several processes were started."""
+    accelerator = Accelerator(
+        log_with=config.log_with,
+        project_config=ProjectConfiguration(**config.project_kwargs),
+        **config.accelerator_kwargs,
+    )
+    if accelerator.num_processes > 1:
+        raise ValueError("PPOTrainer is one process: for several, `plaudit train` with `ranks`")
+    config.world_size = 1
+    numbers = {name: value for name, value in config.to_dict().items() if isinstance(value, int | float | str)}
+    accelerator.init_trackers(config.tracker_project_name, config=numbers, init_kwargs=config.tracker_kwargs)
+    return accelerator
+
+
+def _check(config: object, model: object, ref_model: object, tokenizer: object) -> None:
+    wanted = [
+        ("config", config, PPOConfig),
+        ("model", model, AutoModelForCausalLMWithValueHead),
+        ("tokenizer", tokenizer, PreTrainedTokenizerBase),
+    ]
+    if ref_model is not None:
+        wanted.append(("ref_model", ref_model, AutoModelForCausalLMWithValueHead))
+    for name, given, kind in wanted:
+        if not isinstance(given, kind):
+            raise ValueError(f"{name} is a {type(given).__name__}, and should be a {kind.__name__}")
+
+
+def _warn_of_filters(options: dict[str, Any]) -> None:
+    """What changes the distribution that is sampled from, so that ratios to it mean nothing (rule 26)."""
+    neutral: dict[str, tuple[object, ...]] = {"top_k": (0, 0.0, None), "top_p": (1, 1.0, None), "num_beams": (1, None)}
+    odd = [f"{name}={options[name]}" for name, values in neutral.items() if options.get(name, values[0]) not in values]
+    if "top_k" not in options:
+        odd.append("top_k=50 (transformers' own, unless top_k=0 is given)")
+    if not options.get("do_sample", False):
+        odd.append("do_sample=False")
+    if odd:
+        warnings.warn(
+            f"PPO learns from samples of the whole softmax, and these are not: {', '.join(odd)}", stacklevel=3
+        )
+
+
+def _warn_of_negative_kl(per_response: np.ndarray[Any, Any]) -> None:
+    """Of samples of the policy, k1's mean is negative by chance alone."""
+    if len(per_response) > 1 and per_response.mean() < -3 * per_response.std(ddof=1) / len(per_response) ** 0.5:
+        warnings.warn(
+            f"the KL is {per_response.mean():.2f} nats per response, far below 0: these responses were not sampled "
+            "from this policy (other weights, another temperature, top_k or top_p)",
+            stacklevel=3,
+        )

@@ -1,0 +1,263 @@
+"""The classic trainer as programs written for trl use it."""
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from policy.tiny import tiny_gpt2, tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+import plaudit
+from plaudit import AutoModelForCausalLMWithValueHead, LengthSampler, PPOConfig, PPOTrainer, create_reference_model
+
+SAMPLED = {"do_sample": True, "top_k": 0, "top_p": 1.0, "max_new_tokens": 6}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_gpt2(tmp_path / "gpt2")
+
+
+@pytest.fixture
+def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def make(folder: Path, tokenizer: PreTrainedTokenizerBase, dataset: Dataset | None = None, **config) -> PPOTrainer:
+    settings = PPOConfig(**{"batch_size": 4, "mini_batch_size": 4, "learning_rate": 1e-3, **config})
+    model = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
+    return PPOTrainer(settings, model, None, tokenizer, dataset)
+
+
+def ids(*lengths: int) -> list[torch.Tensor]:
+    return [torch.arange(10, 10 + length) for length in lengths]
+
+
+def values(*numbers: float) -> list[torch.Tensor]:
+    return [torch.tensor(number) for number in numbers]
+
+
+def test_the_loop_of_every_notebook(folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path):
+    """A data set with `query`, generate, score, step, log, save, load again."""
+    texts = ["the cat sat", "where is my order?", "please tell me", "a quick brown fox jumps", "again", "your order"]
+    data = Dataset.from_dict({"query": texts, "unused": texts})
+    data = data.map(lambda row: {"input_ids": tokenizer.encode(row["query"])})
+    logs = {"log_with": "tensorboard", "project_kwargs": {"project_dir": str(tmp_path), "logging_dir": str(tmp_path)}}
+    trainer = make(folder, tokenizer, data, **logs)
+    for batch in trainer.dataloader:
+        assert set(batch) == {"query", "input_ids"}
+        queries = batch["input_ids"]
+        responses = trainer.generate(queries, return_prompt=False, length_sampler=LengthSampler(2, 5), **SAMPLED)
+        batch["response"] = [tokenizer.decode(response.squeeze()) for response in responses]
+        rewards = [torch.tensor(float(len(text))) for text in batch["response"]]
+        stats = trainer.step(queries, responses, rewards)
+        trainer.log_stats(stats, batch, rewards)
+    assert stats["objective/kl"] == pytest.approx(0, abs=1e-5)
+    assert list(tmp_path.rglob("events.out*"))
+    trainer.save_pretrained(tmp_path / "saved")
+    again = AutoModelForCausalLMWithValueHead.from_pretrained(tmp_path / "saved")
+    for name, tensor in trainer.model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor.cpu()), name
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "saved").config.n_layer == 2
+    assert bool(again.v_head.summary.weight.any())
+
+
+def test_rewarded_answers_become_likelier(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """And with the scores the other way round, less likely."""
+    queries, responses = ids(3, 3, 3, 3), [torch.tensor([token, 2]) for token in (20, 20, 30, 30)]
+
+    def log_ratio(sign: float) -> float:
+        trainer = make(folder, tokenizer, adap_kl_ctrl=False, init_kl_coef=0.0)
+        for _ in range(5):
+            stats = trainer.step(queries, responses, values(sign, sign, -sign, -sign))
+        first = stats["objective/logprobs"][:, 0] - stats["objective/ref_logprobs"][:, 0]
+        return float(first[:2].mean() - first[2:].mean())
+
+    assert log_ratio(1.0) > 0.1
+    assert log_ratio(-1.0) < -0.1
+
+
+def test_one_query_is_answered_as_one_tensor(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    trainer = make(folder, tokenizer)
+    (query,) = ids(3)
+    whole = trainer.generate(query, **SAMPLED)
+    assert whole.shape[0] == 1
+    assert whole[0, :3].tolist() == query.tolist()
+    ours, reference = trainer.generate(query, return_prompt=False, generate_ref_response=True, **SAMPLED)
+    assert 1 <= ours.shape[1] <= 6
+    assert 1 <= reference.shape[1] <= 6
+
+
+def test_lora_trains_the_adapter_alone_and_the_reference_is_the_model_without_it(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+):
+    model = AutoModelForCausalLMWithValueHead.from_pretrained(folder, peft_config=LoraConfig(task_type="CAUSAL_LM"))
+    base = copy.deepcopy(model.pretrained_model.get_base_model().transformer.wte.weight)
+    trainer = PPOTrainer(PPOConfig(batch_size=2, mini_batch_size=2, learning_rate=1e-2), model, None, tokenizer)
+    assert trainer.ref_model is None
+    for _ in range(2):
+        stats = trainer.step(ids(3, 3), ids(4, 2), values(1.0, -1.0))
+    assert stats["objective/kl"] != 0
+    assert torch.equal(model.pretrained_model.get_base_model().transformer.wte.weight, base)
+    trainer.save_pretrained(tmp_path / "adapter")
+    again = AutoModelForCausalLMWithValueHead.from_pretrained(tmp_path / "adapter")
+    assert torch.equal(again.v_head.summary.weight, model.v_head.summary.weight)
+    row = torch.tensor([[5, 6, 7]])
+    torch.testing.assert_close(again(row)[0], model(row)[0])
+
+
+def test_shared_layers_are_one_and_frozen(folder: Path):
+    model = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
+    reference = create_reference_model(model, num_shared_layers=1)
+    ours, theirs = (one.pretrained_model.transformer for one in (model, reference))
+    assert ours.h[0].attn.c_attn.weight is theirs.h[0].attn.c_attn.weight
+    assert not ours.h[0].attn.c_attn.weight.requires_grad
+    assert ours.h[1].attn.c_attn.weight is not theirs.h[1].attn.c_attn.weight
+    assert ours.h[1].attn.c_attn.weight.requires_grad
+    with pytest.raises(ValueError, match="the model has 2"):
+        create_reference_model(model, num_shared_layers=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((ids(2, 2, 2), ids(2, 2, 2), values(1, 2, 3)), "batch_size is 4"),
+        ((ids(2, 2, 2, 2), ids(2, 2, 2, 2), [1.0, 2.0, 3.0, 4.0]), "list of tensors"),
+        ((ids(2, 2, 2, 2), ids(2, 2, 2, 2), values(1, 2, 3, float("nan"))), "finite"),
+        ((ids(2, 2, 2, 2), ids(2, 0, 2, 2), values(1, 2, 3, 4)), "row 1"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused(folder: Path, tokenizer, arguments, named: str):
+    with pytest.raises(ValueError, match=named):
+        make(folder, tokenizer).step(*arguments)
+
+
+def test_wrong_arguments_are_named(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    with pytest.raises(ValueError, match="multiple"):
+        PPOConfig(batch_size=6, mini_batch_size=4)
+    with pytest.raises(ValueError, match="kl_penalty"):
+        PPOConfig(kl_penalty="k3")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="model is a str"):
+        PPOTrainer(PPOConfig(), "gpt2", None, tokenizer)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="shape"):
+        make(folder, tokenizer).generate(torch.zeros(1, 3, dtype=torch.int64), **SAMPLED)
+    with pytest.raises(AttributeError, match="PPOv2"):
+        plaudit.PPOv2Trainer  # noqa: B018
+
+
+def test_sampling_that_ppo_cannot_correct_for_is_told(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """Rule 26: transformers' own top_k of 50 too."""
+    trainer = make(folder, tokenizer)
+    with pytest.warns(UserWarning, match="top_k=50"):
+        trainer.generate(ids(2), do_sample=True, max_new_tokens=2)
+    with pytest.warns(UserWarning, match=r"top_p=0\.9"):
+        trainer.generate(ids(2), do_sample=True, top_k=0, top_p=0.9, max_new_tokens=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.generate(ids(2), do_sample=True, top_k=0.0, top_p=1.0, max_new_tokens=2, min_length=-1)
+
+
+# ---- where the two differ; docs/classic.md names these tests ----
+
+
+def test_nothing_is_dropped_in_any_pass(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """trl generates with dropout after the first step, since `step` leaves the model in training mode."""
+    trainer = make(folder, tokenizer)
+    trainer.step(ids(2, 3, 2, 3), ids(3, 2, 3, 2), values(1, 2, 3, 4))
+    row = torch.tensor([[5, 6, 7]])
+    for _ in range(2):
+        trainer.model.train()
+        torch.testing.assert_close(trainer.model(row)[0], trainer.model(row)[0], rtol=0, atol=0)
+        assert torch.equal(trainer.model(row)[2], trainer.model(row)[2])
+
+
+def test_the_value_head_starts_at_0_unless_asked(folder: Path):
+    """trl's is random, so that the first advantages are noise."""
+    model = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
+    assert not model.v_head.summary.weight.any()
+    normal = AutoModelForCausalLMWithValueHead.from_pretrained(folder, v_head_init_strategy="normal")
+    assert float(normal.v_head.summary.weight.std()) == pytest.approx(0.2, rel=0.3)
+
+
+@pytest.mark.parametrize("make_policy", [tiny_gpt2, tiny_llama])
+def test_padding_changes_nothing(tmp_path: Path, make_policy):
+    """trl gives no positions, so a left-padded row of a model with absolute ones is read as shifted."""
+    folder = make_policy(tmp_path / "policy")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    short, long = ids(2, 9)
+    alone, beside = (
+        make(folder, tokenizer, batch_size=1, mini_batch_size=1),
+        make(folder, tokenizer, batch_size=2, mini_batch_size=2),
+    )
+    one = alone.step([short], ids(3), values(1.0))["objective/logprobs"][0, :3]
+    two = beside.step([short, long], ids(3, 5), values(1.0, 0.0))["objective/logprobs"][0, :3]
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_a_batch_of_one_token_is_not_whitened_to_nothing(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """trl divides by 0 there and trains on NaN."""
+    trainer = make(folder, tokenizer, batch_size=1, mini_batch_size=1)
+    stats = trainer.step(ids(3), ids(1), values(1.0))
+    assert np.isfinite(stats["ppo/loss/total"])
+    assert all(bool(torch.isfinite(x).all()) for x in trainer.model.state_dict().values())
+
+
+def test_accumulation_weighs_every_token_alike(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """trl takes the mean of the mini-batches' means: lengths then decide how much a token counts."""
+    arguments = ids(2, 3, 2, 3), ids(9, 1, 2, 1), values(1, -1, 2, -2)
+    once = make(folder, tokenizer, ppo_epochs=1)
+    parts = make(folder, tokenizer, ppo_epochs=1, mini_batch_size=1, gradient_accumulation_steps=4)
+    once.step(*arguments)
+    parts.step(*arguments)
+    for name, tensor in once.model.state_dict().items():
+        torch.testing.assert_close(parts.model.state_dict()[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_log_probabilities_are_at_the_temperature_of_generate(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """trl's are at 1, whatever was sampled at."""
+    hot, cold = make(folder, tokenizer), make(folder, tokenizer)
+    hot.generate(ids(2), temperature=2.0, **SAMPLED)
+    arguments = ids(2, 3, 2, 3), ids(3, 2, 3, 2), values(1, 2, 3, 4)
+    found = [trainer.step(*arguments)["ppo/policy/entropy"] for trainer in (hot, cold)]
+    assert found[0] > found[1] + 0.01
+
+
+def test_the_gradient_is_clipped_in_every_step(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """trl's list of parameters is used up by the first clipping, so that later steps are not clipped."""
+    trainer = make(folder, tokenizer, max_grad_norm=1e-3, ppo_epochs=3)
+    norms = []
+    trainer.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: norms.append(
+            sum(float(p.grad.square().sum()) for group in optimizer.param_groups for p in group["params"]) ** 0.5
+        )
+    )
+    trainer.step(ids(2, 3, 2, 3), ids(3, 2, 3, 2), values(1, -2, 3, -4))
+    assert len(norms) == 3
+    assert max(norms) <= 1.001e-3
+
+
+def test_masked_tokens_are_passed_over(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """trl's advantage decays over them; here a turn that the policy did not write takes no time."""
+    queries, responses = ids(3, 3), ids(6, 6)
+    masks = [torch.tensor([1, 1, 0, 0, 1, 1]), torch.ones(6, dtype=torch.int64)]
+    trainer = make(folder, tokenizer, batch_size=2, mini_batch_size=2)
+    stats = trainer.step(queries, responses, values(1.0, -1.0), masks)
+    assert stats["ppo/policy/ratio"].size == 4 * 10
+    assert stats["objective/logprobs"][0, 2:4].tolist() == [0, 0]
+
+
+def test_far_too_negative_a_kl_is_told(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """Answers that the reference likes better were not drawn from this policy."""
+    trainer = make(folder, tokenizer, learning_rate=1e-3)
+    queries, responses = ids(3, 3, 3, 3), ids(4, 4, 4, 4)
+    trainer.step(queries, responses, values(-5.0, -5.1, -4.9, -5.2))
+    with torch.no_grad():
+        for parameter in trainer.ref_model.parameters():
+            parameter.copy_(trainer.model.state_dict()["transformer.wte.weight"].mean())
+    with pytest.warns(UserWarning, match="not sampled"):
+        trainer.step(queries, responses, values(1.0, 1.0, 1.0, 1.0))
