@@ -37,7 +37,7 @@ class Programs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        descendants = psutil.Process().children(recursive=True)
+        descendants = [one for program in self._running for one in _below(program)]
         for program in reversed(self._running):
             _interrupt(program)
         for program in reversed(self._running):
@@ -110,6 +110,15 @@ def _memory(process: psutil.Process) -> int:
         return int(getattr(full, "pss", full.rss))
     except psutil.Error:
         return 0
+
+
+def _below(program: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """What a program has started; nothing of one that has ended."""
+    try:
+        found: list[psutil.Process] = psutil.Process(program.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
 
 
 def _interrupt(program: subprocess.Popen[bytes]) -> None:
