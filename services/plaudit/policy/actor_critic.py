@@ -10,6 +10,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from plaudit.policy.critics import Critic, zero_head
 from plaudit.policy.dropout import disable_dropout
 from plaudit.policy.loading import CausalLM
 from plaudit.policy.logprobs import (
@@ -40,7 +41,7 @@ class ResponseOutputs(NamedTuple):
 
 
 class ActorCritic(nn.Module):
-    """A causal LM with a value head: on the LM's own trunk, or on a copy of it (`critic="separate"`).
+    """A causal LM with a value head: on the LM's own trunk, on a copy of it (`critic="separate"`) or on another one.
 
     The value head starts at 0 (N-details: no value is better than a random one). Dropout is off everywhere, for good: a
     ratio between two passes means nothing if each drops other units.
@@ -55,7 +56,7 @@ class ActorCritic(nn.Module):
     def __init__(
         self,
         causal_lm: CausalLM,
-        critic: Literal["shared", "separate"] = "shared",
+        critic: Literal["shared", "separate"] | Critic = "shared",
         autocast: torch.dtype = torch.float32,
         *,
         value_head: nn.Linear | None = None,
@@ -67,7 +68,10 @@ class ActorCritic(nn.Module):
         self.causal_lm = causal_lm  # transformers' or peft's, as it came
         plain = _without_peft(causal_lm)
         check_head(plain)
-        self.critic = copy.deepcopy(plain.base_model) if critic == "separate" else None
+        if isinstance(critic, Critic):
+            self.critic, value_head = critic
+        else:
+            self.critic = copy.deepcopy(plain.base_model) if critic == "separate" else None
         self.frozen = _frozen(reference or causal_lm, is_copy=reference is not None)
         self.value_head = zero_head(output_width(plain)) if value_head is None else value_head
         self._autocast = autocast
@@ -80,6 +84,14 @@ class ActorCritic(nn.Module):
                 states = _states(self.critic, rows)
         values = self.value_head(states.float()).squeeze(-1)
         return ResponseOutputs(*(_scatter(x, rows.response_mask) for x in (*statistics, values)))
+
+    def text_logprobs(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(N,): log-probabilities at temperature 1 of the tokens of right-padded texts (B, L), but each one's first."""
+        predicted = attention_mask[:, 1:]
+        plain = _without_peft(self.causal_lm)
+        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self._autocast == torch.bfloat16):
+            states = last_hidden_states(plain.base_model, input_ids, attention_mask)[:, :-1][predicted]
+            return TokenHead(plain)(states, input_ids[:, 1:][predicted], 1.0).logprobs
 
     @torch.no_grad()
     def reference_logprobs(self, rows: PaddedRows, temperature: float) -> Tensor:
@@ -128,14 +140,6 @@ class ActorCritic(nn.Module):
     def _autocasting(self, rows: PaddedRows) -> torch.autocast:
         device = rows.input_ids.device.type
         return torch.autocast(device, dtype=torch.bfloat16, enabled=self._autocast == torch.bfloat16)
-
-
-def zero_head(width: int) -> nn.Linear:
-    """From a state to its value: 0 at first (N-details)."""
-    head = nn.Linear(width, 1)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def _frozen(causal_lm: CausalLM, *, is_copy: bool) -> CausalLM | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
 from plaudit.policy.actor_critic import ActorCritic, is_critics
+from plaudit.policy.critics import from_reward_model
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import PolicySettings
@@ -31,6 +32,7 @@ from plaudit.ppo.passes import Passes
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
+from plaudit.ppo.texts import TextBatch
 from plaudit.trajectory import TrainingBatch
 
 
@@ -42,9 +44,17 @@ class Learner(Protocol):
         ...
 
     def update(
-        self, batch: TrainingBatch, targets: Targets, step: int, learning_rate_scale: float = 1.0
+        self,
+        batch: TrainingBatch,
+        targets: Targets,
+        step: int,
+        learning_rate_scale: float = 1.0,
+        texts: TextBatch | None = None,
     ) -> dict[str, float]:
-        """All epochs over one batch; the rows' order follows from the seed and `step`. Returns `UpdateStatistics`."""
+        """All epochs over one batch, and over `texts` beside it; the rows' order follows from the seed and `step`.
+
+        Returns `UpdateStatistics`.
+        """
         ...
 
     def weights(self) -> npt.NDArray[np.uint8]:
@@ -84,7 +94,8 @@ class LocalLearner:
         self._collective = collective or Single()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(policy)
-        self._model = ActorCritic(load_causal_lm(policy), ppo.critic, getattr(torch, policy.dtype)).to(self._device)
+        critic = ppo.critic if ppo.critic_model is None else from_reward_model(ppo.critic_model, self._tokenizer)
+        self._model = ActorCritic(load_causal_lm(policy), critic, getattr(torch, policy.dtype)).to(self._device)
         self._passes = Passes(self._model, ppo, temperature, self._device)
         self._trained = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._optimizer = Optimizer(self._trained, ppo, self._collective)
@@ -94,15 +105,22 @@ class LocalLearner:
         return self._passes.evaluate(batch)
 
     def update(
-        self, batch: TrainingBatch, targets: Targets, step: int, learning_rate_scale: float = 1.0
+        self,
+        batch: TrainingBatch,
+        targets: Targets,
+        step: int,
+        learning_rate_scale: float = 1.0,
+        texts: TextBatch | None = None,
     ) -> dict[str, float]:
         statistics = UpdateStatistics(self._collective, self._device, learns_values=self._ppo.learns_values)
-        for rows in self._minibatches(len(batch.scores), step):
+        for rows, of_texts in self._minibatches(len(batch.scores), 0 if texts is None else len(texts.input_ids), step):
             statistics.begin_minibatch()
             self._accumulate_gradient(batch, targets, rows, statistics)
             if self._too_far(statistics):
                 break
-            norm, applied = self._optimizer.step(learning_rate_scale)
+            if texts is not None and len(of_texts):
+                self._accumulate_texts(texts, of_texts, statistics)
+            norm, applied = self._optimizer.step(learning_rate_scale, critic_only=step < self._ppo.critic_warmup_steps)
             self._nonfinite_updates += not applied
             statistics.end_minibatch(norm)
         found = statistics.summary() | {
@@ -139,10 +157,12 @@ class LocalLearner:
     def close(self) -> None:
         del self._model, self._passes, self._trained, self._optimizer
 
-    def _minibatches(self, rows: int, step: int) -> Iterator[Rows]:
-        """Of all epochs."""
+    def _minibatches(self, rows: int, texts: int, step: int) -> Iterator[tuple[Rows, Rows]]:
+        """Of all epochs: the responses and the texts of each optimizer step."""
+        parts = min(self._ppo.minibatches, rows)
         for epoch in range(self._ppo.epochs):
-            yield from minibatches(rows, self._ppo.minibatches, self._seed, step, epoch)
+            of_texts = np.array_split(np.arange(texts), parts)
+            yield from zip(minibatches(rows, parts, self._seed, step, epoch), of_texts, strict=True)
 
     def _too_far(self, statistics: UpdateStatistics) -> bool:
         """Whether the policy has left the one before this step by more than the limit: the brake on one step."""
@@ -159,6 +179,14 @@ class LocalLearner:
         for part in self._passes.losses(batch, targets, own, tokens):
             torch.autograd.backward(part.loss)
             statistics.add(part.statistics, part.mask)
+
+    def _accumulate_texts(self, texts: TextBatch, rows: Rows, statistics: UpdateStatistics) -> None:
+        """This rank's part, divided by the tokens of all of the optimizer step's texts: a count of their own."""
+        statistics.begin_texts()
+        own, tokens = rows[self._collective.rank :: self._collective.world_size], texts.predicted(rows)
+        for loss in self._passes.text_losses(texts, own, tokens):
+            torch.autograd.backward(loss)
+            statistics.add_text(loss / texts.coef)
 
     def _restorable(self) -> dict[str, Tensor]:
         """All tensors that a checkpoint holds, by their names in it."""

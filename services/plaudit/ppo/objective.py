@@ -68,6 +68,8 @@ class UpdateStatistics:
         self._device = device
         self._minibatches: list[Tensor] = []  # (K + 1,) each: K sums and the count of tokens
         self._gradient_norms: list[float] = []
+        self._text_loss = torch.zeros((), dtype=torch.float64, device=device)  # summed over optimizer steps
+        self._text_steps = 0
 
     def begin_minibatch(self) -> None:
         """Later `add`s belong to a new optimizer step."""
@@ -77,6 +79,14 @@ class UpdateStatistics:
         """Takes one micro-batch's statistics per token."""
         sums = [statistics[name].detach()[mask].sum(dtype=torch.float64) for name in self._names]
         self._minibatches[-1] += torch.stack([*sums, mask.sum().double()])
+
+    def begin_texts(self) -> None:
+        """Later `add_text`s belong to a new optimizer step."""
+        self._text_steps += 1
+
+    def add_text(self, loss: Tensor) -> None:
+        """Takes a part of an optimizer step's mean loss on texts, nats per token."""
+        self._text_loss += loss.detach().double()
 
     def approx_kl(self) -> float:
         """Of the mini-batch under way, over all ranks: nats per token."""
@@ -98,8 +108,16 @@ class UpdateStatistics:
         self._collective.all_reduce_sum(sums)
         means = (sums[:, :-1].sum(dim=0) / sums[:, -1].sum()).tolist()
         first_ratio_error = sums[0, self._names.index("ratio_error")] / sums[0, -1]
-        return dict(zip(self._names, means, strict=True)) | {
-            "first_ratio_error": float(first_ratio_error),
-            "grad_norm": sum(self._gradient_norms) / max(1, len(self._gradient_norms)),
-            "optimizer_steps": float(len(self._gradient_norms)),
-        }
+        of_texts = {}
+        if self._text_steps:
+            self._collective.all_reduce_sum(self._text_loss)
+            of_texts = {"ptx_loss": float(self._text_loss) / self._text_steps}
+        return (
+            dict(zip(self._names, means, strict=True))
+            | of_texts
+            | {
+                "first_ratio_error": float(first_ratio_error),
+                "grad_norm": sum(self._gradient_norms) / max(1, len(self._gradient_norms)),
+                "optimizer_steps": float(len(self._gradient_norms)),
+            }
+        )

@@ -1,5 +1,7 @@
 """Adam over one flat gradient buffer, with the checks that every step passes through."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -39,11 +41,16 @@ class Optimizer:
     def zero_gradient(self) -> None:
         self._gradient.zero_()
 
-    def step(self, learning_rate_scale: float) -> tuple[float, bool]:
+    def step(self, learning_rate_scale: float, *, critic_only: bool = False) -> tuple[float, bool]:
         """Adds the ranks' gradients, clips them, updates. Returns the norm before clipping and whether it was applied.
 
-        A gradient that is not finite is not applied: weights and moments stay as they are.
+        A gradient that is not finite is not applied: weights and moments stay as they are. With `critic_only` those of
+        the policy do.
         """
+        with self._policy_left_out() if critic_only else contextlib.nullcontext():
+            return self._step(learning_rate_scale)
+
+    def _step(self, learning_rate_scale: float) -> tuple[float, bool]:
         self._collective.all_reduce_sum(self._gradient)
         norm = self._gradient.norm()
         if not torch.isfinite(norm):
@@ -53,6 +60,19 @@ class Optimizer:
             group["lr"] = group["unscaled_lr"] * learning_rate_scale
         self._adam.step()
         return float(norm), True
+
+    @contextlib.contextmanager
+    def _policy_left_out(self) -> Iterator[None]:
+        """Adam passes over parameters without a gradient, so that their moments and counts of steps stay too."""
+        policy = [(p, p.grad) for name, p in self._parameters.items() if not is_critics(name) and p.grad is not None]
+        for parameter, gradient in policy:
+            gradient.zero_()
+            parameter.grad = None
+        try:
+            yield
+        finally:
+            for parameter, gradient in policy:
+                parameter.grad = gradient
 
     def state(self) -> dict[str, Tensor]:
         """Adam's moments and step counts: `{moment}.{parameter}`. Views, not copies."""

@@ -12,6 +12,7 @@ from plaudit.ppo.batches import Rows, microbatches, trimmed
 from plaudit.ppo.objective import TargetTensors, objective
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.targets import Evaluation, Targets
+from plaudit.ppo.texts import TextBatch
 from plaudit.trajectory import TrainingBatch
 
 
@@ -57,6 +58,15 @@ class Passes:
             wanted = self._wanted(targets, micro, mask.shape[1])
             loss, statistics = objective(outputs, wanted, mask, tokens, targets.kl_loss_coef, self._ppo)
             yield MicroLoss(loss, statistics, outputs, wanted, mask)
+
+    def text_losses(self, texts: TextBatch, rows: Rows, tokens: int) -> Iterator[Tensor]:
+        """(): of pieces of `rows` that fit in memory; together the mean loss per token over `tokens`, times coef."""
+        self._model.train()
+        size = max(1, self._ppo.microbatch_tokens // max(1, texts.input_ids.shape[1]))
+        for start in range(0, len(rows), size):
+            part = texts.part(rows[start : start + size])
+            ids, mask = (torch.from_numpy(x).to(self._device) for x in (part.input_ids, part.attention_mask))
+            yield -texts.coef * self._model.text_logprobs(ids, mask).sum() / tokens
 
     def padded(self, batch: TrainingBatch) -> PaddedRows:
         """On the device."""

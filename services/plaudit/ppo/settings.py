@@ -67,6 +67,8 @@ class PPOSettings:
     value_coef: NotNegative = 0.1  # lm-hp
     entropy_coef: NotNegative = 0.0  # a bonus keeps exploration alive where rewards are sparse
     critic: Literal["shared", "separate"] = "shared"  # separate: a second trunk, twice the memory, no interference
+    critic_model: str | None = None  # of a separate critic: a reward model to start from; null: the policy itself
+    critic_warmup_steps: Annotated[int, Field(ge=0)] = 0  # first steps in which the critic alone learns
 
     advantages: Literal["gae", "rloo", "grpo"] = "gae"  # rloo, grpo: no critic, but several samples of each prompt
     gamma: Fraction = 1.0  # gae only
@@ -81,6 +83,10 @@ class PPOSettings:
     def __post_init__(self) -> None:
         if self.critic == "separate" and not self.learns_values:
             raise ValueError(f"advantages {self.advantages} has no critic: leave critic out")
+        if self.critic_warmup_steps and not self.learns_values:
+            raise ValueError(f"advantages {self.advantages} has no critic: leave critic_warmup_steps out")
+        if self.critic_model is not None and self.critic != "separate":
+            raise ValueError("critic_model is of a separate critic: set critic to separate")
 
     @property
     def learns_values(self) -> bool:

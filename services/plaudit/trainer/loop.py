@@ -23,6 +23,7 @@ from plaudit.ppo.learner import Learner
 from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.targets import make_targets
+from plaudit.trainer.pretraining import TextStream
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import RolloutPool, Scorer
 from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch
@@ -44,6 +45,7 @@ class Loop:
     sampling: Sampling
     pad_token_id: int
     steps: int
+    texts: TextStream | None = None
     on_phase: Callable[[str], None] = lambda phase: None
     _seconds: Metrics = field(default_factory=dict)
 
@@ -76,7 +78,9 @@ class Loop:
 
         # 6. PPO's epochs of mini-batches.
         with self._phase("update"):
-            update = self.learner.update(batch, targets, step, self.ppo.learning_rate_scale(step, self.steps))
+            scale = self.ppo.learning_rate_scale(step, self.steps)
+            texts = None if self.texts is None else self.texts.batch(step)
+            update = self.learner.update(batch, targets, step, scale, texts)
 
         # 7. The workers get the new policy; version n has seen n updates.
         with self._phase("sync"):

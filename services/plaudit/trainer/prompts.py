@@ -26,6 +26,12 @@ def read_prompts(data: DataSettings, tokenizer: PreTrainedTokenizerBase, templat
     return prompts
 
 
+def place_in_passes(seed: tuple[int, ...], place: int, count: int) -> tuple[int, int]:
+    """(pass, index) at one place of an endless stream that visits each of `count` things once a pass."""
+    visit, offset = divmod(place, count)
+    return visit, int(np.random.default_rng((*seed, visit)).permutation(count)[offset])
+
+
 class PromptStream:
     """Visits every prompt once per pass, in an order of its own for each pass."""
 
@@ -46,9 +52,7 @@ class PromptStream:
 
     def _at(self, place: int) -> tuple[int, int]:
         """The pass and the prompt's index at one place of the endless stream."""
-        visit, offset = divmod(place, len(self._prompts))
-        order = np.random.default_rng((self._seed, visit)).permutation(len(self._prompts))
-        return visit, int(order[offset])
+        return place_in_passes((self._seed,), place, len(self._prompts))
 
 
 def _prompt(row: Row, index: int, tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompt:

@@ -34,6 +34,7 @@ from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets
+from plaudit.ppo.texts import TextBatch
 from plaudit.trajectory import TrainingBatch
 
 START_TIMEOUT_SECONDS = 600.0
@@ -127,9 +128,14 @@ class DataParallelLearner:
         return whole
 
     def update(
-        self, batch: TrainingBatch, targets: Targets, step: int, learning_rate_scale: float = 1.0
+        self,
+        batch: TrainingBatch,
+        targets: Targets,
+        step: int,
+        learning_rate_scale: float = 1.0,
+        texts: TextBatch | None = None,
     ) -> dict[str, float]:
-        statistics: dict[str, float] = self._everywhere("update", batch, targets, step, learning_rate_scale)
+        statistics: dict[str, float] = self._everywhere("update", batch, targets, step, learning_rate_scale, texts)
         return statistics
 
     def weights(self) -> npt.NDArray[np.uint8]:

@@ -25,6 +25,7 @@ from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
 from plaudit.trainer.loop import Loop
 from plaudit.trainer.metrics import TrainerMetrics
+from plaudit.trainer.pretraining import TextStream, read_texts
 from plaudit.trainer.prompts import PromptStream, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
 from plaudit.trainer.record import RunRecord, check_trackers, claim_folder
@@ -110,6 +111,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     stack.callback(http.close)
     tokenizer = load_tokenizer(settings.policy)
     prompts, held_out = _prompts(settings, tokenizer)
+    texts = _texts(settings, tokenizer)
     scorer = RemoteScorer(settings.reward, settings.max_missing_ratio)
     stack.callback(scorer.close)
     reward_model = scorer.wait_until_ready()
@@ -128,7 +130,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     per_step = settings.batch_size // settings.samples_per_prompt
     stream = PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed)
     pad = int(tokenizer.pad_token_id)
-    loop = Loop(stream, pool, scorer, learner, controller, shaper, settings.ppo, sampling, pad, settings.steps)
+    loop = Loop(stream, pool, scorer, learner, controller, shaper, settings.ppo, sampling, pad, settings.steps, texts)
     folder = Path(settings.folder) / "samples"
     sampler = Sampler(folder, held_out, settings.samples.per_prompt, sampling, pool, scorer, learner, pad)
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
@@ -151,6 +153,16 @@ def _prompts(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> tup
         "shorten or drop the prompt, or lower max_new_tokens",
     )
     return prompts, held_out
+
+
+def _texts(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> TextStream | None:
+    """The pretraining mix, where there is one, each piece short enough."""
+    if settings.pretraining is None:
+        return None
+    most = settings.pretraining.max_tokens
+    check_context(load_config(settings.policy), most, "pretraining.max_tokens", "lower it")
+    pieces = read_texts(settings.pretraining, tokenizer)
+    return TextStream(pieces, settings.pretraining, settings.seed, int(tokenizer.pad_token_id))
 
 
 def _learner(settings: TrainSettings) -> Learner:

@@ -24,6 +24,16 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PretrainingSettings:
+    """Text that the policy must not forget while it is rewarded."""
+
+    data: DataSettings  # rows with `text`
+    coef: Annotated[float, Field(gt=0)] = 27.8  # InstructGPT's gamma, of the mean loss per token
+    texts_per_step: Annotated[int, Field(ge=1)] = 64  # shared among an epoch's optimizer steps
+    max_tokens: Annotated[int, Field(ge=1)] = 128  # longer texts are cut into pieces, each a text of its own
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class SamplesSettings:
     """The same held-out prompts, answered again every `every` steps."""
 
@@ -50,6 +60,7 @@ class TrainSettings:
     reward: RewardServerSettings = RewardServerSettings()
     rollout: RolloutSettings = RolloutSettings()
     ppo: PPOSettings = PPOSettings()
+    pretraining: PretrainingSettings | None = None  # PPO-ptx: text that is learnt beside the rewards
     samples: SamplesSettings = SamplesSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     batch_size: Annotated[int, Field(ge=1)] = 64  # responses per step
