@@ -62,6 +62,15 @@ def test_the_first_equal_scores_are_not_blown_up():
     assert ScoreShaper(ScoreSettings(normalisation="scale")).shape(batch_of(0.5)).tolist() == pytest.approx([0.5])
 
 
+@pytest.mark.parametrize(("score", "penalty"), [(0.3, 0.1), (0.7, 2.3)])
+def test_equal_scores_less_an_equal_penalty_are_equal(score: float, penalty: float):
+    """The mean of equal numbers rounds: what is left of it is no deviation."""
+    for size in range(2, 12):
+        shaper = ScoreShaper(ScoreSettings(missing_eos_penalty=penalty, normalisation="standardise"))
+        shaped = shaper.shape(batch_of(*[score] * size, truncated=(True,) * size))
+        assert np.abs(shaped).max() < 1e-6
+
+
 def test_it_goes_on_from_its_state():
     first, second = (ScoreShaper(ScoreSettings(normalisation="standardise")) for _ in range(2))
     first.shape(batch_of(1.0, 2.0, 4.0))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -116,11 +117,15 @@ def test_the_server_ends_with_its_model_and_says_so(folder: Path, tmp_path: Path
 def test_signals_are_the_servers_to_answer(folder: Path, tmp_path: Path):
     """A terminal's Ctrl-C goes to all processes of the group, and so does a service manager's SIGTERM."""
     with process(tmp_path / "s", models=[{"name": "m", "model": str(folder)}], threads=1) as server:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            model_of(server).send_signal(number)
+        below = all_below(server)
+        for one in below:
+            one.send_signal(signal.SIGINT)
+            one.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert all(one.is_running() for one in below)
+        assert httpx.get(f"http://{server.http_address}/health").status_code == 200
         with RewardClient(server.address) as client:
             assert client.score([ScoreItem(TextPair("a", "b"))])
-        below = all_below(server)
         server.end()
         assert gone(below)
 

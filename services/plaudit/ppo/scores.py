@@ -11,6 +11,8 @@ from plaudit.trajectory import TrainingBatch
 
 Scores = npt.NDArray[np.float32]
 EPSILON = float(np.finfo(np.float32).eps)
+ROUNDING = 1e-7
+"""Relative: closer together, float32 scores are equal."""
 
 
 @dataclass
@@ -33,8 +35,9 @@ class RunningMoments:
 
     @property
     def std(self) -> float:
-        """With Bessel's correction; 1 until there are two numbers, or where all of them are equal."""
-        return math.sqrt(self.squares / (self.count - 1)) or 1.0 if self.count > 1 else 1.0
+        """With Bessel's correction; 1 until there are two numbers, or where all of them are equal up to rounding."""
+        std = math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else 0.0
+        return std if std > ROUNDING * max(1.0, abs(self.mean)) else 1.0
 
 
 class ScoreShaper:

@@ -61,12 +61,12 @@ def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classi
         verify(folder, record, tokenizer, lambda ids: backend.alone(ids)[-1], backend.self_test_tolerance)
         budget = _budget(backend, settings)
         found = _drift(folder, exact, [backend.alone(ids)[-1] for ids in references] if exact else [])
+        _report(model, budget, found)
+        tokenizers = TokenizerPool(
+            tokenizer, record.rendering, backend.vocabulary, settings.tokenizer_threads, model.name, spans=per_token
+        )
+        card = _card(model, record, tokenizers.sha256, per_token, found)
         undo.pop_all()
-    _report(model, budget, found)
-    tokenizers = TokenizerPool(
-        tokenizer, record.rendering, backend.vocabulary, settings.tokenizer_threads, model.name, spans=per_token
-    )
-    card = _card(model, record, tokenizers.sha256, per_token, found)
     return Classifier(card, record.calibration, tokenizers, backend, budget)
 
 

@@ -42,7 +42,8 @@ async def _serve(settings: ServerSettings) -> int:
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             await loading
-            _announce(server)
+            if not server.lost.is_set():
+                _announce(server)
             await _until_stopped(stopped, server)
         else:
             loading.cancel()

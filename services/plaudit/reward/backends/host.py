@@ -1,7 +1,6 @@
 """What runs in a model's process; process.py starts it and asks. Importing this imports torch."""
 
 import contextlib
-import signal
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
@@ -38,9 +37,7 @@ class Host:
 
 
 def main(pipe: "Connection[Reply, Any]") -> None:
-    """Until the server closes the pipe or is gone: signals to a whole group of processes are the server's to answer."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Until the server closes the pipe or is gone; signals are ignored as where it was forked (ignore_signals.py)."""
     host = Host()
     with pipe, contextlib.suppress(EOFError, OSError):
         while True:

@@ -9,8 +9,8 @@ and the tokenizers forwards took a sixth longer, which at 70 % load doubled the 
 keeps its engine apart for the same reason.
 
 The two are one program and the pipe is theirs alone, so pickle is safe on it. The model process ends with the pipe,
-however the server ended. When the model process ends first, the model is lost for good, and the server ends too:
-whatever took it away, a whole new server is what can be trusted.
+however the server ended, as soon as the forward that it is at returns. When the model process ends first, the model is
+lost for good, and the server ends too: whatever took it away, a whole new server is what can be trusted.
 """
 
 import atexit
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 processes = multiprocessing.get_context("forkserver")
 """Forked from a process that has imported torch and done nothing else, so that it is imported once for all models."""
-processes.set_forkserver_preload(["plaudit.reward.backends.host"])
+processes.set_forkserver_preload(["plaudit.reward.backends.ignore_signals", "plaudit.reward.backends.host"])
 
 
 def prepare() -> None:
@@ -69,8 +69,12 @@ class ModelProcess:
     def __init__(self, order: Order) -> None:
         self._pipe, theirs = processes.Pipe()
         self._process = processes.Process(target=_run, args=(theirs,))
-        self._process.start()
-        theirs.close()
+        try:
+            with theirs:
+                self._process.start()
+        except (EOFError, OSError):  # the process that it would have been forked from is gone
+            self._pipe.close()
+            raise DeviceLost from None
         atexit.register(self.close)  # before multiprocessing's own, which would wait for it
         try:
             self.vocabulary, self.self_test_tolerance = self._ask("load", order)
