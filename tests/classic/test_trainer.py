@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from policy.tiny import tiny_gpt2, tiny_llama
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 import plaudit
 from plaudit import AutoModelForCausalLMWithValueHead, LengthSampler, PPOConfig, PPOTrainer, create_reference_model
@@ -212,8 +212,9 @@ def test_accumulation_weighs_every_token_alike(folder: Path, tokenizer: PreTrain
     arguments = ids(2, 3, 2, 3), ids(9, 1, 2, 1), values(1, -1, 2, -2)
     once = make(folder, tokenizer, ppo_epochs=1)
     parts = make(folder, tokenizer, ppo_epochs=1, mini_batch_size=1, gradient_accumulation_steps=4)
-    once.step(*arguments)
-    parts.step(*arguments)
+    for trainer in (once, parts):
+        trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)  # Adam's first step forgets sizes
+        trainer.step(*arguments)
     for name, tensor in once.model.state_dict().items():
         torch.testing.assert_close(parts.model.state_dict()[name], tensor, rtol=0, atol=1e-6)
 
@@ -242,13 +243,36 @@ def test_the_gradient_is_clipped_in_every_step(folder: Path, tokenizer: PreTrain
 
 
 def test_masked_tokens_are_passed_over(folder: Path, tokenizer: PreTrainedTokenizerBase):
-    """trl's advantage decays over them; here a turn that the policy did not write takes no time."""
-    queries, responses = ids(3, 3), ids(6, 6)
+    """trl's advantage decays over them; here a turn that the policy did not write takes no time.
+
+    Values are 0 and policy and reference are one, so advantages are those of the score, however far it is away.
+    """
     masks = [torch.tensor([1, 1, 0, 0, 1, 1]), torch.ones(6, dtype=torch.int64)]
-    trainer = make(folder, tokenizer, batch_size=2, mini_batch_size=2)
-    stats = trainer.step(queries, responses, values(1.0, -1.0), masks)
-    assert stats["ppo/policy/ratio"].size == 4 * 10
-    assert stats["objective/logprobs"][0, 2:4].tolist() == [0, 0]
+
+    def advantages(responses: list[torch.Tensor], masks: list[torch.Tensor] | None) -> np.ndarray:
+        trainer = make(folder, tokenizer, batch_size=2, mini_batch_size=2, ppo_epochs=1, gamma=0.9, lam=0.8)
+        stats = trainer.step(ids(3, 3), responses, values(1.0, -1.0), masks)
+        return np.sort(stats["ppo/policy/advantages"])
+
+    passed_over = advantages(ids(6, 6), masks)
+    np.testing.assert_allclose(passed_over, advantages(ids(4, 6), None), atol=1e-5)
+    assert np.abs(passed_over - np.resize(advantages(ids(6, 6), None), passed_over.shape)).max() > 0.05
+
+
+def test_what_a_generation_config_says_counts(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """The model's own is not sampled with (rule 26); one that is passed is."""
+    model = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
+    model.pretrained_model.generation_config.temperature = 3.0
+    model.pretrained_model.generation_config.repetition_penalty = 2.0
+    trainer = PPOTrainer(PPOConfig(batch_size=2, mini_batch_size=2), model, None, tokenizer)
+    assert model.pretrained_model.generation_config.repetition_penalty in (None, 1.0)
+    given = GenerationConfig(do_sample=True, top_k=0, temperature=2.0, max_new_tokens=3, eos_token_id=[2, 9])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answers = trainer.generate(ids(2, 4), return_prompt=False, generation_config=given)
+    assert trainer._temperature == 2.0
+    for answer in answers:
+        assert all(int(token) not in (2, 9) for token in answer[:-1])
 
 
 def test_far_too_negative_a_kl_is_told(folder: Path, tokenizer: PreTrainedTokenizerBase):

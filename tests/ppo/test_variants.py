@@ -163,6 +163,8 @@ def trained_entropy(folder: Path, world: World, entropy_coef: float) -> float:
     [
         ({"advantages": "grpo", "critic": "separate"}, "has no critic"),
         ({"kl": {"placement": "loss", "estimator": "abs"}}, "always k2"),
+        ({"advantages": "grpo", "kl": {"estimator": "full"}}, "always k2"),
+        ({"advantages": "rloo", "whiten_rewards": True}, "leave whiten_rewards out"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(tree: dict, named: str):

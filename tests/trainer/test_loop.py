@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,8 @@ from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.kl import AdaptiveKL
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.scores import ScoreShaper
-from plaudit.ppo.settings import PPOSettings
-from plaudit.trainer.loop import Loop
+from plaudit.ppo.settings import KLSettings, PPOSettings
+from plaudit.trainer.loop import Loop, TooFarFromReference
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory
 from tests.policy.tiny import tiny_llama
@@ -59,7 +60,7 @@ def policy(tmp_path: Path) -> PolicySettings:
     return PolicySettings(model=str(tiny_llama(tmp_path / "policy")))
 
 
-def make_loop(policy: PolicySettings, missing: int = 0, **ppo: float) -> Loop:
+def make_loop(policy: PolicySettings, missing: int = 0, **ppo: object) -> Loop:
     settings = PPOSettings(learning_rate=1e-3, epochs=2, **ppo)  # type: ignore[arg-type]
     return Loop(
         PromptStream(EIGHT, per_step=8, samples_per_prompt=1, seed=0), HerePool(policy), LengthScorer(missing),
@@ -110,3 +111,11 @@ def test_without_any_score_the_run_stops(policy: PolicySettings) -> None:
 def test_the_learning_rate_follows_its_schedule(policy: PolicySettings) -> None:
     loop = make_loop(policy, learning_rate_schedule="linear")  # type: ignore[arg-type]
     assert [loop.step(step)["learning_rate"] for step in (0, 3)] == pytest.approx([1e-3, 0.25e-3])
+
+
+def test_a_policy_too_far_from_its_reference_is_not_updated(policy: PolicySettings) -> None:
+    loop = make_loop(policy, kl=KLSettings(run_limit_nats_per_response=1e-9))
+    loop.step(0)  # policy and reference are one
+    loop.learner.update = Mock(side_effect=AssertionError("updated"))
+    with pytest.raises(TooFarFromReference, match="step 1: KL"):
+        loop.step(1)

@@ -8,19 +8,19 @@ from unittest.mock import Mock
 import pytest
 
 from plaudit.errors import RunFailed
-from plaudit.ppo.settings import KLSettings, PPOSettings
 from plaudit.rollout.pool import PoolCounts
 from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
+from plaudit.trainer.loop import TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.run import Run
 
 
-def run_of(loop: Mock, **kl: float) -> Run:
+def run_of(loop: Mock) -> Run:
     """Draws no samples."""
     return Run(
         settings=SimpleNamespace(
-            samples=SimpleNamespace(every=1), ppo=PPOSettings(kl=KLSettings(**kl)), folder="run",
+            samples=SimpleNamespace(every=1), folder="run",
             checkpoints=SimpleNamespace(keep=1),
         ),
         loop=loop,
@@ -51,11 +51,18 @@ def test_missing_rewards_are_counted_for_training_prompts_alone() -> None:
 
 
 def test_a_policy_too_far_from_its_reference_ends_the_run_with_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the policy before the step, which was not done."""
     saved = []
-    monkeypatch.setattr(checkpoint, "save", lambda folder, state, *_: saved.append(state.step) or Path("run/step-2"))
-    kls = iter([5.0, 9.0])
-    run = run_of(Mock(step=lambda step: defaultdict(float, kl=next(kls))), run_limit_nats_per_response=8.0)
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state, *_: saved.append(state.step) or Path("run/step-1"))
+    steps = iter([defaultdict(float), TooFarFromReference("step 1: KL is 9")])
+
+    def step(number: int) -> dict[str, float]:
+        if isinstance(found := next(steps), Exception):
+            raise found
+        return found
+
+    run = run_of(Mock(step=step))
     run._step(Mock())
-    with pytest.raises(RunFailed, match=r"step 1: KL .* 9 nats .* run/step-2"):
+    with pytest.raises(RunFailed, match=r"step 1: KL is 9.* run/step-1"):
         run._step(Mock())
-    assert saved == [2]
+    assert saved == [1]

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from peft import PeftConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from plaudit.policy.dropout import disable_dropout
 from plaudit.policy.logprobs import output_width
@@ -57,7 +59,7 @@ class AutoModelForCausalLMWithValueHead(nn.Module):
         self.is_peft_model = isinstance(pretrained_model, PeftModel)
         self.config = pretrained_model.config
         self.v_head = ValueHead(
-            output_width(_plain(pretrained_model)),
+            output_width(without_adapter(pretrained_model)),
             head.get("v_head_init_strategy"),
             head.get("v_head_initializer_range", 0.2),
         )
@@ -77,7 +79,8 @@ class AutoModelForCausalLMWithValueHead(nn.Module):
         if isinstance(given, PreTrainedModel | PeftModel):
             folder, model = None, given
         else:
-            folder, model = Path(given), _loaded(str(given), trainable, *args, **kwargs)
+            model = _loaded(str(given), trainable, *args, **kwargs)
+            folder = _files_of(str(given), kwargs.get("revision"))
         if peft_config is not None:
             model = cast(PeftModel, get_peft_model(cast(PreTrainedModel, model), peft_config))
         wrapped = cls(model, **head)
@@ -149,17 +152,18 @@ def create_reference_model(
     """A frozen copy. With `num_shared_layers` the two share the embeddings and so many layers, frozen in both."""
     if num_shared_layers is None:
         return copy.deepcopy(model).requires_grad_(False).eval()
-    layers = _layers(_plain(model.pretrained_model))
+    layers = _layers(without_adapter(model.pretrained_model))
     if not 0 <= num_shared_layers <= len(layers):
         raise ValueError(f"num_shared_layers {num_shared_layers}: the model has {len(layers)}")
-    shared = [_plain(model.pretrained_model).get_input_embeddings(), *layers[:num_shared_layers]]
+    shared = [without_adapter(model.pretrained_model).get_input_embeddings(), *layers[:num_shared_layers]]
     for module in shared:
         module.requires_grad_(False)
     kept = {id(parameter): parameter for module in shared for parameter in module.parameters()}
     return copy.deepcopy(model, kept).requires_grad_(False).eval()
 
 
-def _plain(model: PreTrainedModel | PeftModel) -> Any:
+def without_adapter(model: PreTrainedModel | PeftModel) -> Any:
+    """The transformers model; adapters that are switched on stay inside its layers."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
@@ -169,9 +173,17 @@ def _layers(model: PreTrainedModel) -> nn.ModuleList:
     return next(one for one in model.modules() if isinstance(one, nn.ModuleList) and len(one) == count)
 
 
+def _files_of(name: str, revision: str | None) -> Path | None:
+    """The folder, or where the hub's files have been put by loading the model."""
+    if Path(name).is_dir():
+        return Path(name)
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def _loaded(name: str, trainable: bool, *args: Any, **kwargs: Any) -> PreTrainedModel | PeftModel:
     """A folder or a name on the hub; an adapter's folder is put on the base that it names."""
-    is_adapter = (Path(name) / "adapter_config.json").is_file()
+    is_adapter = find_adapter_config_file(name, revision=kwargs.get("revision")) is not None
     base = PeftConfig.from_pretrained(name).base_model_name_or_path if is_adapter else name
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base, *args, use_safetensors=True, **kwargs)
     return PeftModel.from_pretrained(model, name, is_trainable=trainable) if is_adapter else model

@@ -17,12 +17,13 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.classic import statistics
 from plaudit.classic.config import PPOConfig
-from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model
+from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model, without_adapter
 from plaudit.classic.rows import collate, rows_of
 from plaudit.classic.seeds import set_seed
 from plaudit.classic.statistics import OfMiniBatch, Statistics
 from plaudit.classic.whitening import with_whitened_rewards
 from plaudit.policy.actor_critic import ActorCritic
+from plaudit.policy.special_tokens import merge_stop_ids, strip_generation_config
 from plaudit.ppo.batches import Rows, minibatches
 from plaudit.ppo.kl import kl_controller
 from plaudit.ppo.passes import Passes
@@ -72,6 +73,7 @@ class PPOTrainer:
         ).to(self.current_device)
         if config.gradient_checkpointing:
             self.model.pretrained_model.gradient_checkpointing_enable({"use_reentrant": False})
+        strip_generation_config(without_adapter(self.model.pretrained_model))
         self.optimizer = optimizer or torch.optim.Adam(self._trained(), lr=config.learning_rate)
         self.lr_scheduler = lr_scheduler
         self.dataloader: Any = None if dataset is None else self.prepare_dataloader(dataset, data_collator)
@@ -108,8 +110,9 @@ class PPOTrainer:
         A list's responses end after their first end-of-sequence token. With `generate_ref_response`, the reference's
         too. The `temperature` given here is the one that `step` takes log-probabilities at.
         """
-        self._temperature = float(generation_kwargs.get("temperature", 1.0))
-        _warn_of_filters(generation_kwargs)
+        options = _effective(generation_kwargs)
+        self._temperature = float(options.get("temperature") or 1.0)
+        _warn_of_filters(options)
 
         def answer(model: Any) -> Any:
             many = query_tensor if isinstance(query_tensor, list) else [query_tensor]
@@ -143,7 +146,8 @@ class PPOTrainer:
         began = time.monotonic()
         end_of_sequence = self.tokenizer.eos_token_id
         batch = rows_of(queries, responses, scores, response_masks, self.config.batch_size, end_of_sequence)
-        passes = Passes(self._core, self._ppo, self._temperature, self.current_device)
+        rows = self.config.mini_batch_size  # what fits in memory, as in trl
+        passes = Passes(self._core, self._ppo, self._temperature, self.current_device, rows)
         evaluation, shaped, kl_coef = passes.evaluate(batch), self._shaper.shape(batch), self.kl_ctl.coef
         targets, _ = make_targets(batch, evaluation, kl_coef, self._ppo, shaped)
         if self.config.whiten_rewards:
@@ -220,10 +224,10 @@ class PPOTrainer:
             torch.autograd.backward(part.loss)
             gathered.add(part)
         found = gathered.summary()
-        if (mean := float(found["policy/ratio"].mean())) > self.config.ratio_threshold:
+        if not (mean := float(found["policy/ratio"].mean())) <= self.config.ratio_threshold:  # NaN is above it too
             warnings.warn(
-                f"the mean ratio {mean:.2f} is above ratio_threshold {self.config.ratio_threshold:g}: nothing is "
-                "learnt from this mini-batch",
+                f"the mean ratio {mean:.2f} is above ratio_threshold {self.config.ratio_threshold:g}: the "
+                "gradient of this mini-batch is left out",
                 stacklevel=4,
             )
             self.optimizer.zero_grad(set_to_none=False)
@@ -253,15 +257,23 @@ class PPOTrainer:
             ids[row, width - len(query) :], mask[row, width - len(query) :] = query.to(ids.device), 1
         options = {"pad_token_id": int(pad)} | options
         answers = model.generate(input_ids=ids, attention_mask=mask, **options)[:, width:]
-        ended = [_until_end(answer, self.tokenizer.eos_token_id) for answer in answers]
+        named = _effective(options).get("eos_token_id") or model.generation_config.eos_token_id
+        stops = merge_stop_ids(named, self.tokenizer.eos_token_id)
+        ended = [_until_end(answer, stops) for answer in answers]
         if not return_prompt:
             return ended
         return [torch.cat([query.to(ids.device), answer]) for query, answer in zip(queries, ended, strict=True)]
 
 
-def _until_end(response: Tensor, end_of_sequence: int | None) -> Tensor:
-    """Up to and with the first end of sequence; what `generate` pads behind it is no part of it."""
-    ends = (response == end_of_sequence).nonzero().flatten().tolist() if end_of_sequence is not None else []
+def _effective(options: dict[str, Any]) -> dict[str, Any]:
+    """What `generate` is told, whether by name or in a `generation_config`."""
+    given = options.get("generation_config")
+    return (given.to_diff_dict() if given is not None else {}) | options
+
+
+def _until_end(response: Tensor, stops: tuple[int, ...]) -> Tensor:
+    """Up to and with the first token that ends it; what `generate` pads behind it is no part of it."""
+    ends = torch.isin(response, torch.tensor(stops, device=response.device)).nonzero().flatten().tolist()
     return response[: ends[0] + 1] if ends else response
 
 

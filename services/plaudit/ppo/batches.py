@@ -1,5 +1,6 @@
 """Which rows are computed together: mini-batches (one optimizer step) and micro-batches (what fits in memory)."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,7 +17,7 @@ def minibatches(rows: int, parts: int, seed: int, step: int, epoch: int) -> list
     return np.array_split(permutation, min(parts, rows))
 
 
-def microbatches(batch: TrainingBatch, rows: Rows, max_tokens: int) -> Iterator[Rows]:
+def microbatches(batch: TrainingBatch, rows: Rows, max_tokens: int, max_rows: float = math.inf) -> Iterator[Rows]:
     """Cuts `rows` into groups of similar length, each at most `max_tokens` when padded (a longer row goes alone)."""
     prompt_lengths = batch.attention_mask[:, : batch.prompt_length].sum(axis=1)
     response_lengths = batch.attention_mask[:, batch.prompt_length :].sum(axis=1)
@@ -25,7 +26,7 @@ def microbatches(batch: TrainingBatch, rows: Rows, max_tokens: int) -> Iterator[
     for end in range(1, len(order) + 1):
         group = order[start : end + 1]
         width = prompt_lengths[group].max() + response_lengths[group].max()
-        if end == len(order) or len(group) * width > max_tokens:
+        if end == len(order) or len(group) > max_rows or len(group) * width > max_tokens:
             yield order[start:end]
             start = end
 

@@ -1,5 +1,6 @@
 """Forward passes over a batch, a micro-batch at a time: the one place that knows both numpy rows and the model."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,10 +28,18 @@ class MicroLoss(NamedTuple):
 
 
 class Passes:
-    """Over one model, at one temperature."""
+    """Over one model, at one temperature; at most `max_rows` rows at a time, whatever their length."""
 
-    def __init__(self, model: ActorCritic, ppo: PPOSettings, temperature: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: ActorCritic,
+        ppo: PPOSettings,
+        temperature: float,
+        device: torch.device,
+        max_rows: float = math.inf,
+    ) -> None:
         self._model, self._ppo, self._temperature, self._device = model, ppo, temperature, device
+        self._max_rows = max_rows
 
     @torch.no_grad()
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
@@ -38,7 +47,7 @@ class Passes:
         self._model.eval()
         shape = batch.response_mask.shape
         logprobs, reference, values, full_kl = (np.zeros(shape, dtype=np.float32) for _ in range(4))
-        for rows in microbatches(batch, np.arange(shape[0]), self._ppo.microbatch_tokens):
+        for rows in self._micro(batch, np.arange(shape[0])):
             padded = self.padded(trimmed(batch, rows))
             columns = np.s_[rows, : padded.response_mask.shape[1]]
             outputs = self._model(padded, self._temperature)
@@ -52,7 +61,7 @@ class Passes:
     def losses(self, batch: TrainingBatch, targets: Targets, rows: Rows, tokens: int) -> Iterator[MicroLoss]:
         """Of the micro-batches of `rows`, each divided by the `tokens` of the whole mini-batch."""
         self._model.train()  # gradient checkpointing asks for it; there is no dropout for it to switch on
-        for micro in microbatches(batch, rows, self._ppo.microbatch_tokens):
+        for micro in self._micro(batch, rows):
             padded = self.padded(trimmed(batch, micro))
             outputs, mask = self._model(padded, self._temperature), padded.response_mask
             wanted = self._wanted(targets, micro, mask.shape[1])
@@ -72,6 +81,9 @@ class Passes:
         """On the device."""
         arrays = (batch.input_ids, batch.attention_mask, batch.response_mask)
         return PaddedRows(*(torch.from_numpy(array).to(self._device) for array in arrays))
+
+    def _micro(self, batch: TrainingBatch, rows: Rows) -> Iterator[Rows]:
+        return microbatches(batch, rows, self._ppo.microbatch_tokens, self._max_rows)
 
     def _wanted(self, targets: Targets, rows: Rows, length: int) -> TargetTensors:
         arrays = (getattr(targets, name) for name in TargetTensors._fields)

@@ -32,8 +32,6 @@ class KLSettings:
     run_limit_nats_per_response: Positive | None = None  # from the reference: past it, the run ends
 
     def __post_init__(self) -> None:
-        if self.placement == "loss" and self.estimator != "k1":
-            raise ValueError("estimator is of the penalty in the reward; in the loss it is always k2: leave it out")
         if self.controller == "adaptive" and self.coef == 0:
             raise ValueError("an adaptive controller multiplies coef, so it has to start above 0: try 0.15")
 
@@ -74,7 +72,7 @@ class PPOSettings:
     gamma: Fraction = 1.0  # gae only
     gae_lambda: Fraction = 0.95  # gae only (lm-hp)
     whiten_advantages: bool | None = None  # to mean 0 and variance 1 over the whole batch; null: with gae alone
-    whiten_rewards: bool = False  # to variance 1: for rewards of unknown scale
+    whiten_rewards: bool = False  # gae only: to variance 1, for rewards of unknown scale
     kl: KLSettings = Field(default_factory=KLSettings)
     scores: ScoreSettings = Field(default_factory=ScoreSettings)
 
@@ -83,6 +81,10 @@ class PPOSettings:
     def __post_init__(self) -> None:
         if self.critic == "separate" and not self.learns_values:
             raise ValueError(f"advantages {self.advantages} has no critic: leave critic out")
+        if self.kl_in_loss and self.kl.estimator != "k1":
+            raise ValueError("kl.estimator is of the penalty in the reward; in the loss it is always k2: leave it out")
+        if self.whiten_rewards and not self.learns_values:
+            raise ValueError(f"advantages {self.advantages} compares whole responses: leave whiten_rewards out")
         if self.critic_warmup_steps and not self.learns_values:
             raise ValueError(f"advantages {self.advantages} has no critic: leave critic_warmup_steps out")
         if self.critic_model is not None and self.critic != "separate":

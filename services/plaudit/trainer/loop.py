@@ -31,6 +31,10 @@ from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch
 Metrics = dict[str, float]
 
 
+class TooFarFromReference(RunFailed):
+    """Raised before the update that would have led further away."""
+
+
 @dataclass
 class Loop:
     """Joins the three roles. Owns no model, no actor and no connection."""
@@ -75,6 +79,7 @@ class Loop:
         # 5. Score and KL penalty become rewards, rewards become advantages, over the whole batch.
         scores, kl_coef = self.shaper.shape(batch), self.controller.coef
         targets, learning = make_targets(batch, evaluation, kl_coef, self.ppo, scores)
+        self._stay_near_reference(step, learning["kl"])
 
         # 6. PPO's epochs of mini-batches.
         with self._phase("update"):
@@ -99,6 +104,16 @@ class Loop:
             **{f"seconds_{phase}": spent for phase, spent in self._seconds.items()},
             "seconds_step": monotonic() - started,
         }
+
+    def _stay_near_reference(self, step: int, kl: float) -> None:
+        """The brake on the whole run."""
+        limit = self.ppo.kl.run_limit_nats_per_response
+        if limit is not None and kl > limit:
+            raise TooFarFromReference(
+                f"step {step}: KL from the reference is {kl:.3g} nats per response, above "
+                f"ppo.kl.run_limit_nats_per_response {limit:g}: start a run of its own (folder=...) with a larger "
+                "ppo.kl.coef or a smaller ppo.learning_rate"
+            )
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

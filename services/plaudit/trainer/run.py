@@ -23,7 +23,7 @@ from plaudit.telemetry.http import serve_in_thread
 from plaudit.telemetry.progress import Bar, bar
 from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
-from plaudit.trainer.loop import Loop
+from plaudit.trainer.loop import Loop, TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.pretraining import TextStream, read_texts
 from plaudit.trainer.prompts import PromptStream, read_prompts
@@ -70,24 +70,16 @@ class Run:
             progress.note("held-out samples")
             self.sampler.draw(step)
         missing_before = self.scorer.missing.copy()  # held-out samples' too
-        metrics = self.loop.step(step)
+        try:
+            metrics = self.loop.step(step)
+        except TooFarFromReference as error:
+            raise RunFailed(f"{error}; the policy as it was is in {self._save()}") from None
         controller, scores = self.loop.controller.state(), self.loop.shaper.state()
         self.state = replace(self.state, step=step + 1, kl_controller=controller, scores=scores)
         self.record.write(step, metrics)
         self.metrics.observe(step, metrics)
         self.metrics.observe_services(self.pool.counts, self.scorer.missing - missing_before, self.scorer.retries)
         progress.advance(note=f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}")
-        self._stay_near_reference(step, metrics["kl"])
-
-    def _stay_near_reference(self, step: int, kl: float) -> None:
-        """The brake on the whole run: a checkpoint and RunFailed where the policy has gone too far."""
-        limit = self.settings.ppo.kl.run_limit_nats_per_response
-        if limit is not None and kl > limit:
-            raise RunFailed(
-                f"step {step}: KL from the reference is {kl:.3g} nats per response, above "
-                f"ppo.kl.run_limit_nats_per_response {limit:g}; the policy is in {self._save()}: raise ppo.kl.coef, or "
-                "lower ppo.learning_rate"
-            )
 
     def _save(self) -> Path:
         folder = Path(self.settings.folder) / "checkpoints"
