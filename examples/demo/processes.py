@@ -30,14 +30,18 @@ class Programs:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = {**os.environ, **environment}
         self._running: list[subprocess.Popen[bytes]] = []
+        self._before: set[psutil.Process] = set()
         self.memory = PeakMemory()
 
     def __enter__(self) -> Self:
+        self._before = set(psutil.Process().children())  # somebody else's
         self.memory.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        descendants = [one for program in self._running for one in _below(program)]
+        descendants = [
+            one for child in psutil.Process().children() if child not in self._before for one in _tree(child)
+        ]
         for program in reversed(self._running):
             _interrupt(program)
         for program in reversed(self._running):
@@ -112,13 +116,12 @@ def _memory(process: psutil.Process) -> int:
         return 0
 
 
-def _below(program: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    """What a program has started; nothing of one that has ended."""
+def _tree(process: psutil.Process) -> list[psutil.Process]:
+    """It and all below it; nothing of one that has ended."""
     try:
-        found: list[psutil.Process] = psutil.Process(program.pid).children(recursive=True)
+        return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-    return found
 
 
 def _interrupt(program: subprocess.Popen[bytes]) -> None:

@@ -121,7 +121,13 @@ def test_models_that_cannot_be_trusted_are_refused(tmp_path: Path, capsys):
     config = json.loads((changed / "config.json").read_text())
     (changed / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
     unknown = tiny_models.decoder(tmp_path / "unknown")
+    cut = tiny_models.decoder(tmp_path / "cut", Rendering(max_tokens=64))
+    os.truncate(cut / "model.safetensors", 2000)
+    broken = tiny_models.decoder(tmp_path / "broken", Rendering(max_tokens=64))
+    (broken / "config.json").write_text('{"model_type": ')
     cases = [
+        ({"model": str(cut)}, "copy it again"),
+        ({"model": str(broken)}, "config.json"),
         ({"model": str(untrained), "rendering": rendering}, "score.weight"),
         ({"model": str(changed)}, "self-test"),
         ({"model": str(unknown)}, "rendering"),

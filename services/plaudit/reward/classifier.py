@@ -48,9 +48,9 @@ class Classifier:
 def load(model: ModelSettings, folder: Path, settings: ServerSettings) -> Classifier:
     """Loads, warms up and verifies the self-test; takes as long as the weights are large. Raises ConfigurationError."""
     quiet_libraries()
+    per_token = scores_tokens(folder)
     tokenizer = load_tokenizer(folder)
     record = _record(folder, model, tokenizer)
-    per_token = scores_tokens(folder)
     if per_token:
         _check_token_classifier(folder, model, record, tokenizer)
     references = [] if per_token else _references(model, record, tokenizer)
@@ -124,7 +124,8 @@ def _budget(backend: ModelProcess, settings: ServerSettings) -> Budget:
 
 def _report(model: ModelSettings, budget: Budget, found: Drift | None) -> None:
     """What was measured, for whoever reads the log."""
-    log.info("model verified", extra={"model": model.name, "batch_tokens": budget.cost, "padding": budget.waste})
+    padding = budget.waste if math.isfinite(budget.waste) else None  # JSON has no infinity
+    log.info("model verified", extra={"model": model.name, "batch_tokens": budget.cost, "padding": padding})
     if found is not None:
         log.info("drift from float32", extra={"model": model.name, **found._asdict()})
     elif model.dtype != "float32":

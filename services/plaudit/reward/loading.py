@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -39,8 +40,8 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedMo
         model, info = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ConfigurationError(f"{folder} cannot be loaded: {first_line(error)}") from None
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConfigurationError(f"{folder} cannot be loaded: {first_line(error)}: save or copy it again") from None
     _refuse_unusable(folder, model, set(info["missing_keys"]))
     classifier: PreTrainedModel = model.eval()
     return classifier
