@@ -13,19 +13,19 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:
     from plaudit.classic.config import PPOConfig as PPOConfig
+    from plaudit.classic.core import LengthSampler as LengthSampler
+    from plaudit.classic.core import set_seed as set_seed
     from plaudit.classic.model import AutoModelForCausalLMWithValueHead as AutoModelForCausalLMWithValueHead
     from plaudit.classic.model import create_reference_model as create_reference_model
-    from plaudit.classic.seeds import LengthSampler as LengthSampler
-    from plaudit.classic.seeds import set_seed as set_seed
     from plaudit.classic.trainer import PPOTrainer as PPOTrainer
 
 _CLASSIC = {
     "AutoModelForCausalLMWithValueHead": "model",
-    "LengthSampler": "seeds",
+    "LengthSampler": "core",
     "PPOConfig": "config",
     "PPOTrainer": "trainer",
     "create_reference_model": "model",
-    "set_seed": "seeds",
+    "set_seed": "core",
 }
 
 

@@ -87,6 +87,20 @@ class ScoredTrajectory:
     score: float
 
 
+def padded(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_token_id: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """input_ids and attention_mask (B, P + T), response_mask (B, T): prompts padded left, responses right."""
+    width_p, width_t = max(map(len, prompts)), max(map(len, responses))
+    input_ids = np.full((len(prompts), width_p + width_t), pad_token_id, dtype=np.int64)
+    attention_mask = np.zeros(input_ids.shape, dtype=np.bool_)
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        real = slice(width_p - len(prompt), width_p + len(response))
+        input_ids[row, real] = (*prompt, *response)
+        attention_mask[row, real] = True
+    return input_ids, attention_mask, attention_mask[:, width_p:].copy()
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
     """Scored trajectories as padded arrays, the form in which a learner takes them."""
@@ -109,20 +123,13 @@ class TrainingBatch:
         """Pads `scored` (B rows, in this order) into one batch."""
         prompts = [s.trajectory.request.prompt.token_ids for s in scored]
         responses = [s.trajectory.response_ids for s in scored]
-        width_p, width_t = max(map(len, prompts)), max(map(len, responses))
-        shape = (len(scored), width_p + width_t)
-        input_ids = np.full(shape, pad_token_id, dtype=np.int64)
-        attention_mask = np.zeros(shape, dtype=np.bool_)
-        sampler_logprobs = np.zeros((len(scored), width_t), dtype=np.float32)
-        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-            real = slice(width_p - len(prompt), width_p + len(response))
-            input_ids[row, real] = (*prompt, *response)
-            attention_mask[row, real] = True
-            sampler_logprobs[row, : len(response)] = scored[row].trajectory.sampler_logprobs
+        input_ids, attention_mask, response_mask = padded(prompts, responses, pad_token_id)
+        sampler_logprobs = np.zeros(response_mask.shape, dtype=np.float32)
+        for row, one in enumerate(scored):
+            sampler_logprobs[row, : len(responses[row])] = one.trajectory.sampler_logprobs
         scores = np.array([s.score for s in scored], dtype=np.float32)
         truncated = np.array([s.trajectory.finish_reason == "length" for s in scored])
         visits = [(s.trajectory.request.prompt.id, s.trajectory.request.visit) for s in scored]
         numbers = {visit: number for number, visit in enumerate(dict.fromkeys(visits))}
         groups = np.array([numbers[visit] for visit in visits], dtype=np.int64)
-        response_mask = attention_mask[:, width_p:].copy()
         return cls(input_ids, attention_mask, response_mask, sampler_logprobs, scores, truncated, groups)

@@ -21,7 +21,7 @@ ALSO = [
     "tokens/queries_len_std", "tokens/responses_len_mean", "tokens/responses_len_std",
 ]  # fmt: skip
 COUNTED = ["ppo/policy/clipfrac", "ppo/val/clipfrac"]
-"""Shares of tokens: one or two may lie on the other side of the edge."""
+"""Shares of some 50 tokens over up to 8 epochs: one token may lie on the other side of the edge once or twice."""
 ROUNDED = ["ppo/policy/approxkl", "ppo/policy/policykl"]
 """Differences of log-probabilities that hardly moved: float32 has few digits left of them."""
 
@@ -72,7 +72,7 @@ def test_a_step_is_trls(folder: Path, tokenizer: PreTrainedTokenizerBase):
             {name: expected[name] for name in ALSO}, rel=1e-3, abs=1e-5
         )
         assert {name: found[name] for name in COUNTED} == pytest.approx(
-            {name: expected[name] for name in COUNTED}, abs=1e-2
+            {name: expected[name] for name in COUNTED}, abs=6e-3
         )
         assert {name: found[name] for name in ROUNDED} == pytest.approx(
             {name: expected[name] for name in ROUNDED}, rel=2e-2, abs=1e-6

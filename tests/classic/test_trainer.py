@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.tracking import GeneralTracker
 from datasets import Dataset
 from peft import LoraConfig
 from policy.tiny import tiny_gpt2, tiny_llama
@@ -142,6 +143,8 @@ def test_wrong_arguments_are_named(folder: Path, tokenizer: PreTrainedTokenizerB
         PPOConfig(batch_size=6, mini_batch_size=4)
     with pytest.raises(ValueError, match="kl_penalty"):
         PPOConfig(kl_penalty="k3")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="nothing is pushed"):
+        PPOConfig(push_to_hub_if_best_kwargs={"repo_id": "me/model"})
     with pytest.raises(ValueError, match="model is a str"):
         PPOTrainer(PPOConfig(), "gpt2", None, tokenizer)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shape"):
@@ -160,6 +163,42 @@ def test_sampling_that_ppo_cannot_correct_for_is_told(folder: Path, tokenizer: P
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer.generate(ids(2), do_sample=True, top_k=0.0, top_p=1.0, max_new_tokens=2, min_length=-1)
+
+
+class Tables(GeneralTracker):
+    """A tracker that has tables, as wandb's."""
+
+    name, requires_logging_directory, main_process_only = "tables", False, True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: dict[str, float] = {}
+        self.tables: list[tuple[str, list[str], list[list[object]]]] = []
+
+    @property
+    def tracker(self) -> None:
+        return None
+
+    def store_init_configuration(self, values: dict) -> None:
+        pass
+
+    def log(self, values: dict, step: int | None = None, **_: object) -> None:
+        self.numbers |= values
+
+    def log_table(self, name: str, columns: list[str], data: list[list[object]], step: int | None = None) -> None:
+        self.tables.append((name, columns, data))
+
+
+def test_texts_and_rewards_go_where_there_are_tables(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    tracker = Tables()
+    trainer = make(folder, tokenizer, log_with=tracker)
+    stats = trainer.step(ids(2, 3, 2, 3), ids(3, 2, 3, 2), values(1, 2, 3, 4))
+    trainer.log_stats(stats, {"query": list("abcd"), "response": list("efgh")}, values(1, 2, 3, 4))
+    (table,) = tracker.tables
+    assert table[1] == ["query", "response", "reward"]
+    assert table[2][0] == ["a", "e", 1.0]
+    assert tracker.numbers["env/reward_std"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
+    assert {"ppo/loss/total", "objective/kl", "time/ppo/total"} <= tracker.numbers.keys()
 
 
 # ---- where the two differ; docs/classic.md names these tests ----

@@ -1,5 +1,6 @@
 """What only several ranks can get wrong; what every learner does is tested in `ppo/test_learner.py`."""
 
+import dataclasses
 import os
 import signal
 import time
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 import ray
 from policy.tiny import tiny_llama
-from ppo.learners import LIVELY, TEMPERATURE, learn, targets_of
+from ppo.checks import parameters
+from ppo.learners import LIVELY, TEMPERATURE, learn, local, targets_of
 from ppo.ragged import ragged_batch
+from ppo.test_texts import texts
 
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.policy.settings import PolicySettings
+from plaudit.ppo.settings import KLSettings
+from plaudit.ppo.targets import make_targets
 from plaudit.rollout.cluster import start_ray
 from plaudit.trainer.ranks import DataParallelLearner
 
@@ -78,3 +83,34 @@ def test_a_wrong_model_is_the_users_error_on_any_rank(tmp_path: Path):
 def test_ranks_without_a_place_in_the_cluster_are_not_waited_for_forever(policy: PolicySettings):
     with pytest.raises(RunFailed, match="within 8 s"):
         start(policy, ranks=2, cpus_per_rank=1000, start_timeout_seconds=8)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"advantages": "grpo", "kl": KLSettings(coef=0.3, update_limit_nats_per_token=0.02)},
+        {"kl": KLSettings(estimator="full"), "critic": "separate", "critic_warmup_steps": 1},
+    ],
+    ids=["grpo with a brake", "full KL and a warm-up"],
+)
+def test_whatever_is_chosen_two_ranks_learn_what_one_learns(policy: PolicySettings, changes: dict):
+    """Texts beside it; mini-batches of one row, of which a rank has none; the brake after as many steps."""
+    ppo = dataclasses.replace(LIVELY, epochs=4, minibatches=7, **changes)
+    batch, text = ragged_batch(rows=7), texts(coef=0.5)
+    one = local(Path(policy.model), ppo)
+    two = DataParallelLearner(policy, ppo, TEMPERATURE, seed=5, ranks=2)
+    start = parameters(one)
+    told = []
+    for learner in (one, two):
+        for step in range(2):
+            evaluation = learner.evaluate(batch)
+            targets, _ = make_targets(batch, evaluation, 0.3, ppo)
+            told.append(learner.update(batch, targets, step, 1.0, texts=text))
+    for alone, together in zip(told[:2], told[2:], strict=True):
+        assert together == pytest.approx(alone, rel=1e-4, abs=1e-6)
+    move = parameters(one) - start
+    assert np.linalg.norm(parameters(two) - parameters(one)) < 1e-4 * np.linalg.norm(move)
+    if "advantages" in changes:
+        assert told[0]["optimizer_steps"] < 28
+    two.close()

@@ -38,6 +38,9 @@ def server() -> Iterator[FakeRewardServer]:
 def settings_file(tmp_path: Path, address: str, **changes: object) -> Path:
     prompts = "".join(json.dumps({"prompt": f"the cat {i} of"}) + "\n" for i in range(8))
     (tmp_path / "prompts.jsonl").write_text(prompts)
+    (tmp_path / "texts.jsonl").write_text(
+        "".join(json.dumps({"text": f"{i} birds in a tree"}) + "\n" for i in range(5))
+    )
     if not (tmp_path / "policy").exists():
         tiny_llama(tmp_path / "policy")
     tree = {
@@ -52,7 +55,13 @@ def settings_file(tmp_path: Path, address: str, **changes: object) -> Path:
         },
         "reward": {"address": address, "startup_timeout_s": 2},
         "rollout": {"workers": 2, "group_size": 4},
-        "ppo": {"learning_rate": 1e-3, "epochs": 2, "kl": {"coef": 0.05, "controller": "adaptive"}},
+        "ppo": {
+            "learning_rate": 1e-3,
+            "epochs": 2,
+            "kl": {"coef": 0.05, "controller": "adaptive"},
+            "scores": {"normalisation": "standardise"},  # its moments are part of what resumes
+        },
+        "pretraining": {"data": {"source": str(tmp_path / "texts.jsonl")}, "coef": 0.1, "texts_per_step": 3},
         "samples": {"every": 2},
         "checkpoints": {"every": 1, "keep": 2},
         **changes,

@@ -70,6 +70,8 @@ class PPOConfig:
             self.mini_batch_size = self.forward_batch_size
         if self.kl_penalty not in ESTIMATORS:
             raise ValueError(f"kl_penalty '{self.kl_penalty}': one of {', '.join(ESTIMATORS)}")
+        if self.push_to_hub_if_best_kwargs:
+            raise ValueError("push_to_hub_if_best_kwargs: nothing is pushed from here; save_pretrained, then push")
         self.backward_batch_size = self.mini_batch_size * self.gradient_accumulation_steps
         if self.backward_batch_size < 1 or self.batch_size % self.backward_batch_size:
             raise ValueError(
@@ -85,7 +87,7 @@ class PPOConfig:
             flat |= {f"{name}/{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
         return flat
 
-    def core(self) -> PPOSettings:
+    def settings(self) -> PPOSettings:
         """The same in plaudit's own terms."""
         adaptive = self.adap_kl_ctrl and self.init_kl_coef > 0  # from 0 it never moves
         normalisation: Literal["none", "scale", "standardise"] = "none"

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from plaudit.policy.critics import zero_head
 from plaudit.policy.dropout import disable_dropout
+from plaudit.policy.loading import CausalLM, without_adapter
 from plaudit.policy.logprobs import output_width
 
 PREFIX = "v_head."
@@ -29,14 +31,11 @@ class ValueHead(nn.Module):
     def __init__(self, width: int, strategy: str | None = None, initializer_range: float = 0.2) -> None:
         """`strategy`: None for 0 everywhere, "normal" for weights of that standard deviation."""
         super().__init__()
-        self.summary = nn.Linear(width, 1)
-        nn.init.zeros_(self.summary.bias)
+        if strategy not in (None, "normal"):
+            raise ValueError(f"v_head_init_strategy '{strategy}': None or 'normal'")
+        self.summary = zero_head(width)
         if strategy == "normal":
             nn.init.normal_(self.summary.weight, std=initializer_range)
-        elif strategy is None:
-            nn.init.zeros_(self.summary.weight)
-        else:
-            raise ValueError(f"v_head_init_strategy '{strategy}': None or 'normal'")
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., d) -> (..., 1)."""
@@ -67,7 +66,7 @@ class AutoModelForCausalLMWithValueHead(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: "str | Path | PreTrainedModel | PeftModel", *args: Any, **kwargs: Any
+        cls, pretrained_model_name_or_path: "str | Path | CausalLM", *args: Any, **kwargs: Any
     ) -> "AutoModelForCausalLMWithValueHead":
         """A folder, a name on the hub or a model; with `peft_config`, a fresh adapter is put on.
 
@@ -160,11 +159,6 @@ def create_reference_model(
         module.requires_grad_(False)
     kept = {id(parameter): parameter for module in shared for parameter in module.parameters()}
     return copy.deepcopy(model, kept).requires_grad_(False).eval()
-
-
-def without_adapter(model: PreTrainedModel | PeftModel) -> Any:
-    """The transformers model; adapters that are switched on stay inside its layers."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from plaudit.trajectory import TrainingBatch
+from plaudit.trajectory import TrainingBatch, padded
 
 
 def rows_of(
@@ -21,23 +21,17 @@ def rows_of(
 ) -> TrainingBatch:
     """Queries padded on the left, responses on the right. Raises ValueError, naming what is wrong."""
     _check(queries, responses, scores, response_masks, batch_size)
-    width_p, width_t = max(map(len, queries)), max(map(len, responses))
-    shape = (len(queries), width_p + width_t)
-    input_ids, attention_mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
-    response_mask = np.zeros((len(queries), width_t), dtype=np.bool_)
-    for row, (query, response) in enumerate(zip(queries, responses, strict=True)):
-        real = slice(width_p - len(query), width_p + len(response))
-        input_ids[row, real] = torch.cat([query.cpu(), response.cpu()]).numpy()
-        attention_mask[row, real] = True
-        own = np.ones(len(response)) if response_masks is None else response_masks[row].cpu().numpy()
-        response_mask[row, : len(response)] = own.astype(np.bool_)
+    asked, answered = ([one.tolist() for one in tensors] for tensors in (queries, responses))
+    input_ids, attention_mask, response_mask = padded(asked, answered, pad_token_id=0)
+    for row, own in enumerate(response_masks or []):
+        response_mask[row, : len(own)] = own.cpu().numpy().astype(np.bool_)
     return TrainingBatch(
         input_ids=input_ids,
         attention_mask=attention_mask,
         response_mask=response_mask,
         sampler_logprobs=np.zeros(response_mask.shape, dtype=np.float32),  # nobody kept them
         scores=np.array([float(score) for score in scores], dtype=np.float32),
-        truncated=np.array([int(response[-1]) != end_of_sequence for response in responses]),
+        truncated=np.array([response[-1] != end_of_sequence for response in answered]),
         groups=np.arange(len(queries)),
     )
 

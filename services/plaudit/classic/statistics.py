@@ -1,5 +1,6 @@
 """What a classic step says of itself, by trl 0.11's names. Every mean is over real response tokens."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,7 +98,7 @@ def of_step(
         "objective/entropy": float(-evaluation.logprobs.sum(axis=1, dtype=np.float64).mean()),
         "ppo/mean_non_score_reward": float(-kl_coef * per_response.sum() / batch.response_mask.sum()),
         "ppo/mean_scores": float(scores.mean()),
-        "ppo/std_scores": _variance(torch.from_numpy(scores)) ** 0.5,
+        "ppo/std_scores": deviation(torch.from_numpy(scores)),
         **_lengths("queries", queries),
         **_lengths("responses", responses),
     }
@@ -112,9 +113,14 @@ def of_step(
 def _lengths(name: str, lengths: np.ndarray[Any, Any]) -> Statistics:
     return {
         f"tokens/{name}_len_mean": float(lengths.mean()),
-        f"tokens/{name}_len_std": _variance(torch.from_numpy(lengths.astype(np.float32))) ** 0.5,
+        f"tokens/{name}_len_std": deviation(torch.from_numpy(lengths)),
         f"tokens/{name}_dist": lengths.astype(np.float32),
     }
+
+
+def deviation(numbers: Tensor) -> float:
+    """With Bessel's correction; of a single number, 0."""
+    return math.sqrt(_variance(numbers))
 
 
 def _variance(numbers: Tensor) -> float:

@@ -17,12 +17,15 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.classic import statistics
 from plaudit.classic.config import PPOConfig
-from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model, without_adapter
+from plaudit.classic.core import set_seed
+from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model
 from plaudit.classic.rows import collate, rows_of
-from plaudit.classic.seeds import set_seed
 from plaudit.classic.statistics import OfMiniBatch, Statistics
 from plaudit.classic.whitening import with_whitened_rewards
 from plaudit.policy.actor_critic import ActorCritic
+from plaudit.policy.critics import Critic
+from plaudit.policy.generation import left_padded
+from plaudit.policy.loading import without_adapter
 from plaudit.policy.special_tokens import merge_stop_ids, strip_generation_config
 from plaudit.ppo.batches import Rows, minibatches
 from plaudit.ppo.kl import kl_controller
@@ -50,8 +53,11 @@ class PPOTrainer:
         data_collator: Collator | None = None,
         num_shared_layers: int | None = None,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        training_data_collator: Collator | None = None,
     ) -> None:
         """Without `ref_model` the reference is a copy of `model`, or `model` with its adapter off.
+
+        `training_data_collator` changes nothing: `step` pads its rows itself.
 
         Raises ValueError for arguments of the wrong kind.
         """
@@ -68,7 +74,7 @@ class PPOTrainer:
         self.ref_model = self._reference(ref_model, num_shared_layers)
         self._core = ActorCritic(
             self.model.pretrained_model,
-            value_head=self.model.v_head.summary,
+            Critic(None, self.model.v_head.summary),
             reference=None if self.ref_model is None else self.ref_model.pretrained_model,
         ).to(self.current_device)
         if config.gradient_checkpointing:
@@ -77,7 +83,7 @@ class PPOTrainer:
         self.optimizer = optimizer or torch.optim.Adam(self._trained(), lr=config.learning_rate)
         self.lr_scheduler = lr_scheduler
         self.dataloader: Any = None if dataset is None else self.prepare_dataloader(dataset, data_collator)
-        self._ppo = config.core()
+        self._ppo = config.settings()
         self.kl_ctl = kl_controller(self._ppo.kl)
         self._shaper = ScoreShaper(self._ppo.scores)
         self._temperature = 1.0  # of the last `generate`
@@ -183,7 +189,7 @@ class PPOTrainer:
         """
         values = torch.stack([torch.as_tensor(reward, dtype=torch.float32).flatten()[0] for reward in rewards])
         numbers = {name: float(value) for name, value in stats.items() if np.ndim(value) == 0}
-        numbers |= {"env/reward_mean": float(values.mean()), "env/reward_std": float(values.std(correction=0))}
+        numbers |= {"env/reward_mean": float(values.mean()), "env/reward_std": statistics.deviation(values)}
         self.accelerator.log(numbers, step=self.current_step)
         columns = [name for name in columns_to_log if name in batch]
         for tracker in self.accelerator.trackers:
@@ -249,14 +255,10 @@ class PPOTrainer:
             raise ValueError("a query is a tensor of ids of shape (L,)")
         if length_sampler is not None:
             options = options | {"max_new_tokens": int(length_sampler())}
-        width = max(map(len, queries))
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        ids = torch.full((len(queries), width), int(pad), device=self.current_device)
-        mask = torch.zeros_like(ids)
-        for row, query in enumerate(queries):
-            ids[row, width - len(query) :], mask[row, width - len(query) :] = query.to(ids.device), 1
+        ids, mask = left_padded([query.tolist() for query in queries], int(pad), self.current_device)
         options = {"pad_token_id": int(pad)} | options
-        answers = model.generate(input_ids=ids, attention_mask=mask, **options)[:, width:]
+        answers = model.generate(input_ids=ids, attention_mask=mask, **options)[:, ids.shape[1] :]
         named = _effective(options).get("eos_token_id") or model.generation_config.eos_token_id
         stops = merge_stop_ids(named, self.tokenizer.eos_token_id)
         ended = [_until_end(answer, stops) for answer in answers]

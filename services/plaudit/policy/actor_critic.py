@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple, cast
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from plaudit.policy.critics import Critic, zero_head
 from plaudit.policy.dropout import disable_dropout
-from plaudit.policy.loading import CausalLM
+from plaudit.policy.loading import CausalLM, without_adapter
 from plaudit.policy.logprobs import (
     TokenHead,
     TokenStatistics,
@@ -58,27 +57,28 @@ class ActorCritic(nn.Module):
         causal_lm: CausalLM,
         critic: Literal["shared", "separate"] | Critic = "shared",
         autocast: torch.dtype = torch.float32,
-        *,
-        value_head: nn.Linear | None = None,
         reference: CausalLM | None = None,
     ) -> None:
-        """`value_head` and `reference` are for callers who have them already; by default both are made here."""
+        """Without `reference` it is what `causal_lm` is now: a copy of it, or itself with its adapter off."""
         super().__init__()
         disable_dropout(causal_lm)
         self.causal_lm = causal_lm  # transformers' or peft's, as it came
-        plain = _without_peft(causal_lm)
+        plain = without_adapter(causal_lm)
         check_head(plain)
-        if isinstance(critic, Critic):
-            self.critic, value_head = critic
-        else:
-            self.critic = copy.deepcopy(plain.base_model) if critic == "separate" else None
-        self.frozen = _frozen(reference or causal_lm, is_copy=reference is not None)
-        self.value_head = zero_head(output_width(plain)) if value_head is None else value_head
+        if not isinstance(critic, Critic):
+            own = copy.deepcopy(plain.base_model) if critic == "separate" else None
+            critic = Critic(own, zero_head(output_width(plain)))
+        self.critic, self.value_head = critic
+        if reference is None and not isinstance(causal_lm, PeftModel):
+            reference = copy.deepcopy(causal_lm)
+        self.frozen = None if reference is None else reference.requires_grad_(False)
+        if self.frozen is not None:
+            disable_dropout(self.frozen)
         self._autocast = autocast
 
     def forward(self, rows: PaddedRows, temperature: float) -> ResponseOutputs:
         """Log-probabilities, entropies and values of the response tokens."""
-        with self._autocasting(rows):
+        with self._autocasting(rows.input_ids):
             states, statistics = _read(self.causal_lm, rows, temperature)
             if self.critic is not None:
                 states = _states(self.critic, rows)
@@ -88,26 +88,26 @@ class ActorCritic(nn.Module):
     def text_logprobs(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(N,): log-probabilities at temperature 1 of the tokens of right-padded texts (B, L), but each one's first."""
         predicted = attention_mask[:, 1:]
-        plain = _without_peft(self.causal_lm)
-        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self._autocast == torch.bfloat16):
+        plain = without_adapter(self.causal_lm)
+        with self._autocasting(input_ids):
             states = last_hidden_states(plain.base_model, input_ids, attention_mask)[:, :-1][predicted]
             return TokenHead(plain)(states, input_ids[:, 1:][predicted], 1.0).logprobs
 
     @torch.no_grad()
     def reference_logprobs(self, rows: PaddedRows, temperature: float) -> Tensor:
         """(B, T) under the reference policy: what the causal LM was when this object was made."""
-        with self.reference() as reference, self._autocasting(rows):
+        with self.reference() as reference, self._autocasting(rows.input_ids):
             _, statistics = _read(reference, rows, temperature)
         return _scatter(statistics.logprobs, rows.response_mask)
 
     @torch.no_grad()
     def full_kl(self, rows: PaddedRows, temperature: float) -> Tensor:
         """(B, T): KL(policy || reference) over the whole vocabulary, in the state of each response token."""
-        plain = _without_peft(self.causal_lm)
-        with self._autocasting(rows):
+        plain = without_adapter(self.causal_lm)
+        with self._autocasting(rows.input_ids):
             ours = _states(plain.base_model, rows)
             with self.reference() as reference:
-                theirs = _states(_without_peft(reference).base_model, rows)
+                theirs = _states(without_adapter(reference).base_model, rows)
             chunks = [
                 self._kl_of_chunk(h, r, temperature)
                 for h, r in zip(in_chunks(plain, ours), in_chunks(plain, theirs), strict=True)
@@ -116,9 +116,9 @@ class ActorCritic(nn.Module):
 
     def _kl_of_chunk(self, ours: Tensor, theirs: Tensor, temperature: float) -> Tensor:
         """(N, d), (N, d) -> (N,)."""
-        logprobs = TokenHead(_without_peft(self.causal_lm)).log_softmax(ours, temperature)
+        logprobs = TokenHead(without_adapter(self.causal_lm)).log_softmax(ours, temperature)
         with self.reference() as reference:
-            reference_logprobs = TokenHead(_without_peft(reference)).log_softmax(theirs, temperature)
+            reference_logprobs = TokenHead(without_adapter(reference)).log_softmax(theirs, temperature)
         return (logprobs.exp() * (logprobs - reference_logprobs)).sum(dim=-1)
 
     @contextlib.contextmanager
@@ -137,28 +137,14 @@ class ActorCritic(nn.Module):
         else:
             yield from ((name, p) for name, p in self.causal_lm.named_parameters() if not p.requires_grad)
 
-    def _autocasting(self, rows: PaddedRows) -> torch.autocast:
-        device = rows.input_ids.device.type
+    def _autocasting(self, input_ids: Tensor) -> torch.autocast:
+        device = input_ids.device.type
         return torch.autocast(device, dtype=torch.bfloat16, enabled=self._autocast == torch.bfloat16)
-
-
-def _frozen(causal_lm: CausalLM, *, is_copy: bool) -> CausalLM | None:
-    """The reference policy as a model of its own; None where it is the policy with its adapters off."""
-    if isinstance(causal_lm, PeftModel) and not is_copy:
-        return None
-    frozen: CausalLM = (causal_lm if is_copy else copy.deepcopy(causal_lm)).requires_grad_(False)
-    disable_dropout(frozen)
-    return frozen.eval()
 
 
 def is_critics(name: str) -> bool:
     """Whether a parameter of `ActorCritic` serves the values alone: the value head's and a separate critic's do."""
     return not name.startswith("causal_lm.")
-
-
-def _without_peft(causal_lm: CausalLM) -> PreTrainedModel:
-    """The transformers model; adapters that are switched on stay inside its layers."""
-    return cast(PreTrainedModel, causal_lm.get_base_model() if isinstance(causal_lm, PeftModel) else causal_lm)
 
 
 def _states(trunk: nn.Module, rows: PaddedRows) -> Tensor:
@@ -169,7 +155,7 @@ def _states(trunk: nn.Module, rows: PaddedRows) -> Tensor:
 
 def _read(causal_lm: CausalLM, rows: PaddedRows, temperature: float) -> tuple[Tensor, TokenStatistics]:
     """Those states, and the statistics of the tokens chosen in them."""
-    plain = _without_peft(causal_lm)
+    plain = without_adapter(causal_lm)
     states = _states(plain.base_model, rows)
     return states, TokenHead(plain)(states, _response_tokens(rows), temperature)
 

@@ -1,6 +1,5 @@
 """Critics: what reads values off states."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,15 +8,15 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy.dropout import disable_dropout
-from plaudit.policy.loading import load_tokenizer
+from plaudit.policy.loading import load_tokenizer, location
 from plaudit.policy.settings import PolicySettings
-from plaudit.policy.sources import check_source, explained
+from plaudit.policy.sources import explained
 
 
 class Critic(NamedTuple):
-    """A trunk from ids to states (d), and the head that reads values off them."""
+    """A trunk from ids to states (d), None for the policy's own, and the head that reads values off them."""
 
-    trunk: nn.Module
+    trunk: nn.Module | None
     head: nn.Linear
 
 
@@ -34,13 +33,12 @@ def from_reward_model(model: str, tokenizer: PreTrainedTokenizerBase) -> Critic:
 
     `tokenizer` is the policy's: the critic reads the policy's ids. Raises ConfigurationError where that makes no sense.
     """
-    check_source(model)
-    if load_tokenizer(PolicySettings(model=model)).get_vocab() != tokenizer.get_vocab():
+    settings = PolicySettings(model=model)
+    if load_tokenizer(settings).get_vocab() != tokenizer.get_vocab():
         raise ConfigurationError(f"ppo.critic_model '{model}' has another vocabulary than the policy: train one on it")
-    location = str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model
     with explained(model):
         classifier = AutoModelForSequenceClassification.from_pretrained(
-            location, dtype=torch.float32, use_safetensors=True
+            location(settings), dtype=torch.float32, use_safetensors=True
         )
     score = getattr(classifier, "score", None)
     if not isinstance(score, nn.Linear) or score.out_features != 1:

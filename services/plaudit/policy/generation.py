@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
-from plaudit.policy.loading import CausalLM
+from plaudit.policy.loading import CausalLM, without_adapter
 from plaudit.policy.sampling import draw, uniforms
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
@@ -62,7 +61,7 @@ class _Row:
 def _decode(model: CausalLM, requests: Sequence[RolloutRequest], sampling: Sampling, pad_token_id: int) -> list[_Row]:
     device = next(model.parameters()).device
     step = _Step(model)
-    input_ids, mask = _left_padded([request.prompt.token_ids for request in requests], pad_token_id, device)  # (B, P)
+    input_ids, mask = left_padded([request.prompt.token_ids for request in requests], pad_token_id, device)  # (B, P)
     streams = torch.from_numpy(uniforms(requests, sampling)).to(device)  # (B, T)
     stops = torch.tensor(sampling.stop_token_ids, dtype=torch.int64, device=device)
     rows = [_Row([], []) for _ in requests]
@@ -89,8 +88,7 @@ class _Step:
 
     def __init__(self, model: CausalLM) -> None:
         self._model = model
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
-        assert isinstance(base, PreTrainedModel)
+        base = without_adapter(model)
         self._cache = DynamicCache(config=base.config)
         accepted = inspect.signature(base.forward).parameters
         self._takes_positions = "position_ids" in accepted
@@ -111,7 +109,7 @@ class _Step:
         self._cache.batch_select_indices(rows)
 
 
-def _left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """ids and mask, both (B, P) int64."""
     width = max(map(len, prompts))
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts])

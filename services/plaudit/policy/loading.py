@@ -7,7 +7,7 @@ tokens, and one clear `ConfigurationError` where the model can't be had. Nothing
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftConfig, PeftModel
@@ -31,13 +31,18 @@ from plaudit.policy.special_tokens import choose_pad_token, merge_stop_ids, stri
 CausalLM = PreTrainedModel | PeftModel
 
 
+def without_adapter(causal_lm: CausalLM) -> PreTrainedModel:
+    """The transformers model; adapters that are switched on stay inside its layers."""
+    return cast(PreTrainedModel, causal_lm.get_base_model() if isinstance(causal_lm, PeftModel) else causal_lm)
+
+
 def load_config(settings: PolicySettings) -> PreTrainedConfig:
     """The model's config alone: quick, for checks before any long work. Raises ConfigurationError."""
     check_source(settings.model, settings.revision)
     if is_adapter(settings.model):
         return load_config(_base(settings))
     with explained(settings.model):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(_location(settings), **_options(settings))
+        config: PreTrainedConfig = AutoConfig.from_pretrained(location(settings), **_options(settings))
     if config.is_encoder_decoder:
         raise ConfigurationError(f"model '{settings.model}' is an encoder-decoder: a policy is a causal language model")
     return config
@@ -49,7 +54,7 @@ def load_tokenizer(settings: PolicySettings) -> PreTrainedTokenizerBase:
     if is_adapter(settings.model) and not (_folder(settings) / "tokenizer_config.json").is_file():
         return load_tokenizer(_base(settings))
     with explained(settings.model):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_location(settings), **_options(settings))
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(location(settings), **_options(settings))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = choose_pad_token(tokenizer)
     return tokenizer
@@ -63,7 +68,7 @@ def load_stop_token_ids(settings: PolicySettings, tokenizer: PreTrainedTokenizer
     if is_adapter(settings.model):
         return load_stop_token_ids(_base(settings), tokenizer)
     try:
-        named = GenerationConfig.from_pretrained(_location(settings), revision=settings.revision or "main").eos_token_id
+        named = GenerationConfig.from_pretrained(location(settings), revision=settings.revision or "main").eos_token_id
     except OSError:  # no generation_config.json: the config's own token counts, as transformers has it
         named = getattr(load_config(settings), "eos_token_id", None)
     return merge_stop_ids(named, tokenizer.eos_token_id)
@@ -89,7 +94,7 @@ def _load_merged(settings: PolicySettings, dtype: torch.dtype) -> PreTrainedMode
         return _merge_adapter(_load_merged(_base(settings), dtype), settings.model)
     with explained(settings.model):
         loaded: tuple[PreTrainedModel, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
-            _location(settings), dtype=dtype, use_safetensors=True, output_loading_info=True, **_options(settings)
+            location(settings), dtype=dtype, use_safetensors=True, output_loading_info=True, **_options(settings)
         )
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
@@ -128,7 +133,7 @@ def _merge_adapter(base: PreTrainedModel, folder: str) -> PreTrainedModel:
 def _base(settings: PolicySettings) -> PolicySettings:
     """The settings of the model that an adapter folder belongs to."""
     with explained(settings.model):
-        name = PeftConfig.from_pretrained(_location(settings)).base_model_name_or_path
+        name = PeftConfig.from_pretrained(location(settings)).base_model_name_or_path
     if not name:
         raise ConfigurationError(
             f"adapter folder '{settings.model}' doesn't name its base: set base_model_name_or_path there"
@@ -140,7 +145,7 @@ def _folder(settings: PolicySettings) -> Path:
     return Path(settings.model).expanduser()
 
 
-def _location(settings: PolicySettings) -> str:
+def location(settings: PolicySettings) -> str:
     """Folder or hub name, as the loaders want it."""
     return str(_folder(settings)) if _folder(settings).is_dir() else settings.model
 

@@ -9,9 +9,9 @@ folder/
 from pathlib import Path
 
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from plaudit.policy.loading import CausalLM
+from plaudit.policy.loading import CausalLM, without_adapter
 from plaudit.policy.merging import merged_state
 
 
@@ -19,9 +19,7 @@ def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Pat
     """Writes the policy into `folder`, which is made where its parent is there. The live model stays as it is."""
     folder.mkdir(exist_ok=True)
     if isinstance(model, PeftModel):
-        base = model.get_base_model()
-        assert isinstance(base, PreTrainedModel)
-        base.save_pretrained(folder, state_dict=merged_state(model))
+        without_adapter(model).save_pretrained(folder, state_dict=merged_state(model))
         model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
     else:
         model.save_pretrained(folder)

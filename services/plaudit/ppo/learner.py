@@ -159,10 +159,9 @@ class LocalLearner:
 
     def _minibatches(self, rows: int, texts: int, step: int) -> Iterator[tuple[Rows, Rows]]:
         """Of all epochs: the responses and the texts of each optimizer step."""
-        parts = min(self._ppo.minibatches, rows)
         for epoch in range(self._ppo.epochs):
-            of_texts = np.array_split(np.arange(texts), parts)
-            yield from zip(minibatches(rows, parts, self._seed, step, epoch), of_texts, strict=True)
+            of_rows = minibatches(rows, self._ppo.minibatches, self._seed, step, epoch)
+            yield from zip(of_rows, np.array_split(np.arange(texts), len(of_rows)), strict=True)
 
     def _too_far(self, statistics: UpdateStatistics) -> bool:
         """Whether the policy has left the one before this step by more than the limit: the brake on one step."""

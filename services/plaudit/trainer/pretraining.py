@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
@@ -10,6 +9,7 @@ from plaudit.ppo.texts import TextBatch
 from plaudit.rows import read_rows
 from plaudit.trainer.prompts import place_in_passes
 from plaudit.trainer.settings import PretrainingSettings
+from plaudit.trajectory import padded
 
 STREAM = 0x747874
 """Sets the order of texts apart from that of prompts, which has the same seed."""
@@ -25,10 +25,7 @@ class TextStream:
         """The texts of one step."""
         first = step * self._settings.texts_per_step
         chosen = [self._piece(place) for place in range(first, first + self._settings.texts_per_step)]
-        ids = np.full((len(chosen), max(map(len, chosen))), self._pad, dtype=np.int64)
-        mask = np.zeros(ids.shape, dtype=np.bool_)
-        for row, piece in enumerate(chosen):
-            ids[row, : len(piece)], mask[row, : len(piece)] = piece, True
+        ids, mask, _ = padded([()] * len(chosen), chosen, self._pad)
         return TextBatch(ids, mask, self._settings.coef)
 
     def _piece(self, place: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Small helpers that trl 0.11 kept in `trl.core`."""
+"""What programs import from `trl.core`."""
 
 import random
 
