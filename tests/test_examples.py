@@ -66,7 +66,9 @@ def test_data_of_an_example_are_there(path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("document", "line"), COMMAND_LINES, ids=lambda value: str(value))
 def test_a_command_line_that_a_document_shows_is_read(document: Path, line: str) -> None:
     _, program, path, *overrides = shlex.split(line, comments=True)
-    if program != "report":
+    if program == "control":
+        assert overrides[0] in COMMANDS["control"].actions
+    elif program != "report":
         load(KINDS[program], ROOT / path, overrides)
 
 

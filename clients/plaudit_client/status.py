@@ -36,7 +36,7 @@ BY_REASON: dict[str, type[errors.RewardError]] = {
 def from_rpc(error: grpc.RpcError, address: str) -> errors.RewardError:
     """The domain error for what a call to `address` ended in, sync or asyncio."""
     call = cast(grpc.Call, error)  # or an AioRpcError, which is no Call but answers the same three questions
-    code, details, status = call.code(), call.details(), _status_of(call)
+    code, details, status = call.code(), call.details(), status_of(call)
     info, retry = error_info(status), error_details_pb2.RetryInfo()
     kind = BY_REASON.get(info.reason) or BY_CODE.get(code, errors.ServerFault)
     if code is grpc.StatusCode.UNAVAILABLE and not issubclass(kind, errors.ServerUnavailable):
@@ -56,7 +56,8 @@ def error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
     return info
 
 
-def _status_of(call: grpc.Call) -> status_pb2.Status:
+def status_of(call: grpc.Call) -> status_pb2.Status:
+    """The richer status that came with the error; an empty one where none did."""
     try:
         return rpc_status.from_call(call) or status_pb2.Status()
     except (ValueError, DecodeError):  # details that contradict the code or are no protobuf are as good as none

@@ -3,18 +3,37 @@
 import argparse
 import importlib
 import sys
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """`module` has `run(subject: str, arguments: list[str]) -> int`, which returns the exit code."""
+
+    module: str
+    extra: str  # that it needs
+    summary: str
+    subject: str = "a YAML file of settings"
+    actions: tuple[str, ...] = ()  # one of them; without any: settings that replace the file's
+
 
 COMMANDS = {
-    "sft": ("plaudit.finetune.sft", "train", "fine-tune a causal language model on demonstrations"),
-    "reward-model": ("plaudit.finetune.reward_model", "train", "train a reward model on preferences"),
-    "serve": ("plaudit.reward.serve", "reward", "serve reward models or rules over gRPC"),
-    "train": ("plaudit.trainer.train", "train", "train a policy with PPO against a reward server"),
-    "score": ("plaudit.evaluation.score", "reward", "score a file of prompt-response pairs with a reward server"),
-    "eval": ("plaudit.evaluation.accuracy", "train", "measure a reward model's accuracy on preferences"),
-    "report": ("plaudit.report.page", "reward", "write report.html into a run folder"),
+    "sft": Command("plaudit.finetune.sft", "train", "fine-tune a causal language model on demonstrations"),
+    "reward-model": Command("plaudit.finetune.reward_model", "train", "train a reward model on preferences"),
+    "serve": Command("plaudit.reward.serve", "reward", "serve reward models or rules over gRPC"),
+    "train": Command("plaudit.trainer.train", "train", "train a policy with PPO against a reward server"),
+    "control": Command(
+        "plaudit.trainer.steering",
+        "reward",
+        "watch a training run, pause, resume or stop it, have a checkpoint written",
+        "a run folder, or host:port of the run",
+        ("get", "watch", "pause", "resume", "checkpoint", "stop"),
+    ),
+    "score": Command(
+        "plaudit.evaluation.score", "reward", "score a file of prompt-response pairs with a reward server"
+    ),
+    "eval": Command("plaudit.evaluation.accuracy", "train", "measure a reward model's accuracy on preferences"),
+    "report": Command("plaudit.report.page", "reward", "write report.html into a run folder", "a run folder"),
 }
-"""Name -> (module, the extra that it needs, summary). Each module has `run(path: str, overrides: list[str]) -> int`,
-which returns the exit code."""
 OTHER_ROWS = ("datasets", "pyarrow")
 """Data sets by name and Parquet: every command reads them where the extra `train` is there."""
 
@@ -22,12 +41,12 @@ OTHER_ROWS = ("datasets", "pyarrow")
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; errors that a user can mend are one line on standard error."""
     parsed = _parser().parse_args(arguments)
-    module, extra, _ = COMMANDS[parsed.command]
+    command = COMMANDS[parsed.command]
     from plaudit.errors import PlauditError
 
     try:
-        program = importlib.import_module(module)
-        return int(program.run(parsed.settings, parsed.overrides))
+        program = importlib.import_module(command.module)
+        return int(program.run(parsed.subject, parsed.arguments))
     except PlauditError as error:
         print(f"plaudit {parsed.command}: {error}", file=sys.stderr)
         return error.exit_code
@@ -35,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing.startswith("plaudit"):
             raise
-        extra = "train" if missing in OTHER_ROWS else extra
+        extra = "train" if missing in OTHER_ROWS else command.extra
         print(f"plaudit {parsed.command}: needs {missing}: pip install 'plaudit[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -46,10 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plaudit", description="RLHF as services.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, _, summary) in COMMANDS.items():
+    for name, (_, _, summary, subject, actions) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        command.add_argument("settings", help="a run folder" if name == "report" else "a YAML file of settings")
-        command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+        command.add_argument("subject", metavar="SETTINGS" if "settings" in subject else "RUN", help=subject)
+        if actions:
+            command.add_argument("arguments", nargs=1, metavar="ACTION", choices=actions, help=", ".join(actions))
+        else:
+            command.add_argument("arguments", nargs="*", metavar="key=value", help="settings that replace the file's")
     return parser
 
 

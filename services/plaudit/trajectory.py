@@ -17,7 +17,7 @@ A worked example, pad id 0, end-of-sequence id 9:
                             [1, 1, 1]]
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -85,6 +85,7 @@ class ScoredTrajectory:
 
     trajectory: Trajectory
     score: float
+    parts: Mapping[str, float] = field(default_factory=dict)  # by metric name, what several services said
 
 
 def padded(

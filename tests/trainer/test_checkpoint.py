@@ -18,8 +18,9 @@ def learner(tmp_path: Path) -> LocalLearner:
     return LocalLearner(PolicySettings(model=str(tiny_llama(tmp_path / "policy"))), PPOSettings(), 1.0, 0)
 
 
-def state(step: int) -> RunState:
-    return RunState(step, {"coef": 0.1}, {"count": 3.0}, "models/m/versions/1")
+def state(step: int, merit: float | None = None) -> RunState:
+    models = {"reward": {"name": "models/m/versions/1", "sha256": "ab"}}
+    return RunState(step, {"coef": 0.1}, {"count": 3.0}, models, {"prompts.data": "cd"}, ["0/0/0"], merit)
 
 
 def test_what_is_saved_comes_back_and_old_ones_go(tmp_path: Path, learner: LocalLearner) -> None:
@@ -45,9 +46,43 @@ def test_a_write_that_was_cut_short_does_not_count(tmp_path: Path, learner: Loca
     assert not (folder / ".step-00001.partial").exists()
 
 
-@pytest.mark.parametrize("file", ["state.json", "learner.safetensors"])
-def test_a_damaged_one_is_named(tmp_path: Path, learner: LocalLearner, file: str) -> None:
-    saved = checkpoint.save(tmp_path / "checkpoints", state(1), learner, keep=2)
-    (saved / file).write_bytes((saved / file).read_bytes()[:20])
-    with pytest.raises(ConfigurationError, match="step-00001"):
+def test_the_best_is_kept_beside_the_newest(tmp_path: Path, learner: LocalLearner) -> None:
+    for step, merit in enumerate([None, 0.5, 2.0, 2.0, 1.0, -1.0]):
+        checkpoint.save(tmp_path, state(step, merit), learner, keep=2)
+    assert [path.name for path in checkpoint.existing(tmp_path)] == ["step-00002", "step-00004", "step-00005"]
+    assert checkpoint.best(tmp_path) == tmp_path / "step-00002"
+
+
+FILES = ["state.json", "learner.safetensors", "model.safetensors", "tokenizer.json", "digests.json"]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", ["cut", "one bit", "gone"])
+def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(
+    tmp_path: Path, learner: LocalLearner, file: str, damage: str
+) -> None:
+    before, after = (checkpoint.save(tmp_path, state(step), learner, keep=2) for step in (1, 2))
+    assert checkpoint.newest(tmp_path) == (after, [])
+    path = after / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        flipped = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+        path.write_bytes(content[:20] if damage == "cut" else flipped)
+    found, damaged = checkpoint.newest(tmp_path)
+    assert found == before
+    if (file, damage) != ("state.json", "gone"):  # without it, it is no checkpoint at all
+        assert damaged == [tmp_path / "damaged-step-00002"]
+    assert checkpoint.existing(tmp_path) == [before]
+
+
+def test_where_all_are_damaged_there_is_none(tmp_path: Path, learner: LocalLearner) -> None:
+    (checkpoint.save(tmp_path, state(1), learner, keep=2) / "model.safetensors").unlink()
+    assert checkpoint.newest(tmp_path)[0] is None
+
+
+def test_one_of_another_version_is_named(tmp_path: Path, learner: LocalLearner) -> None:
+    saved = checkpoint.save(tmp_path, state(1), learner, keep=2)
+    (saved / "state.json").write_text('{"step": 1}')
+    with pytest.raises(ConfigurationError, match=r"step-00001 is not of this version"):
         checkpoint.load(saved, learner)

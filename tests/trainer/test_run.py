@@ -7,13 +7,15 @@ from unittest.mock import Mock
 
 import pytest
 
-from plaudit.errors import RunFailed
+from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.rollout.pool import PoolCounts
 from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
+from plaudit.trainer.control import Control
 from plaudit.trainer.loop import TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.run import Run
+from plaudit.trainer.settings import CheckpointSettings
 
 
 def run_of(loop: Mock) -> Run:
@@ -21,15 +23,16 @@ def run_of(loop: Mock) -> Run:
     return Run(
         settings=SimpleNamespace(
             samples=SimpleNamespace(every=1), folder="run",
-            checkpoints=SimpleNamespace(keep=1),
+            checkpoints=CheckpointSettings(keep=1, every=2),
         ),
         loop=loop,
         sampler=Mock(),
         metrics=TrainerMetrics(),
-        record=Mock(),
+        record=Mock(rows=list),
         pool=SimpleNamespace(counts=PoolCounts()),
         scorer=SimpleNamespace(missing=Counter(), retries=0),
-        state=RunState(step=0, kl_controller={}, scores={}, reward_model="models/m/versions/1"),
+        control=Control(Path("run"), 3),
+        state=RunState(0, {}, {}, {}, {}, []),
     )  # fmt: skip
 
 
@@ -37,12 +40,12 @@ def test_missing_rewards_are_counted_for_training_prompts_alone() -> None:
     def misses(reason: str) -> dict[str, float]:
         run.scorer.missing[reason] += 1
         run.scorer.missing["INPUT_TOO_LONG"] += 1
-        return defaultdict(float)
+        return defaultdict(float, reward_mean=1.0)
 
     run = run_of(Mock(step=lambda step: misses("TRAINING")))
     run.sampler = Mock(draw=lambda step: misses("HELD_OUT"))
     for _ in range(2):
-        run._step(Mock())
+        run._step(lambda phase: None)
     counted = [
         run.metrics.registry.get_sample_value("plaudit_reward_client_missing_total", {"reason": reason})
         for reason in ("TRAINING", "INPUT_TOO_LONG", "HELD_OUT")
@@ -54,7 +57,7 @@ def test_a_policy_too_far_from_its_reference_ends_the_run_with_a_checkpoint(monk
     """Of the policy before the step, which was not done."""
     saved = []
     monkeypatch.setattr(checkpoint, "save", lambda folder, state, *_: saved.append(state.step) or Path("run/step-1"))
-    steps = iter([defaultdict(float), TooFarFromReference("step 1: KL is 9")])
+    steps = iter([defaultdict(float, reward_mean=1.0), TooFarFromReference("step 1: KL is 9")])
 
     def step(number: int) -> dict[str, float]:
         if isinstance(found := next(steps), Exception):
@@ -62,7 +65,24 @@ def test_a_policy_too_far_from_its_reference_ends_the_run_with_a_checkpoint(monk
         return found
 
     run = run_of(Mock(step=step))
-    run._step(Mock())
+    run._step(lambda phase: None)
     with pytest.raises(RunFailed, match=r"step 1: KL is 9.* run/step-1"):
-        run._step(Mock())
+        run._step(lambda phase: None)
     assert saved == [1]
+
+
+def test_a_checkpoints_merit_is_the_mean_over_as_many_steps_as_lie_between_two(monkeypatch) -> None:
+    merits = []
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state, *_: merits.append(state.merit) or Path("run/step-1"))
+    rewards = iter([1.0, 3.0, 8.0])
+    run = run_of(Mock(step=lambda step: defaultdict(float, reward_mean=next(rewards))))
+    for _ in range(3):
+        run._step(lambda phase: None)
+        run._save()
+    assert merits == [None, 2.0, 5.5]
+
+
+def test_a_metric_that_there_is_not_is_named() -> None:
+    run = run_of(Mock(step=lambda step: {"kl": 0.0}))
+    with pytest.raises(ConfigurationError, match=r"best_by 'reward_mean' is no metric: known are kl"):
+        run._step(lambda phase: None)

@@ -1,16 +1,20 @@
 """Rewards over the wire: a real server on loopback, and what happens where a score is missing."""
 
 import dataclasses
+import statistics
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
-from plaudit.reward_server import RewardServerSettings
 from plaudit.trainer.scoring import RemoteScorer
+from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import Message, Prompt, RolloutRequest, Trajectory
 from plaudit_client import Conversation, ScoreFailure, ScoreItem, TextPair
 from plaudit_client.fake import FakeRewardServer
+from tests.reward.processes import process as served
 
 
 def trajectory(response: str, prompt: Prompt | None = None, finish: str = "stop") -> Trajectory:
@@ -24,7 +28,7 @@ def length(item: ScoreItem) -> float:
 
 
 def scorer(server: FakeRewardServer, max_missing_ratio: float = 0.0) -> RemoteScorer:
-    return RemoteScorer(RewardServerSettings(address=server.address, timeout_s=5.0), max_missing_ratio)
+    return RemoteScorer({"reward": RewardSettings(address=server.address, timeout_s=5.0)}, max_missing_ratio)
 
 
 def test_scores_come_back_in_order_with_their_model() -> None:
@@ -70,7 +74,7 @@ def test_a_short_outage_is_retried() -> None:
 
 
 def test_no_server_ends_in_one_clear_line() -> None:
-    lonely = RemoteScorer(RewardServerSettings(address="127.0.0.1:1", startup_timeout_s=0.3), 0.0)
+    lonely = RemoteScorer({"reward": RewardSettings(address="127.0.0.1:1", startup_timeout_s=0.3)}, 0.0)
     with pytest.raises(
         DependencyUnreachable, match=r"not ready after 0\.3 s: reward server 127\.0\.0\.1:1.*plaudit serve"
     ):
@@ -79,15 +83,15 @@ def test_no_server_ends_in_one_clear_line() -> None:
 
 def test_an_unknown_model_is_a_mistake_in_the_settings() -> None:
     with FakeRewardServer(length) as server:
-        wrong = RemoteScorer(RewardServerSettings(address=server.address, model="models/none"), 0.0)
+        wrong = RemoteScorer({"reward": RewardSettings(address=server.address, model="models/none")}, 0.0)
         with pytest.raises(ConfigurationError, match="models/none"):
             wrong.wait_until_ready()
 
 
 def test_a_server_that_stays_away_ends_the_run_as_unreachable() -> None:
     with FakeRewardServer(length) as server:
-        settings = RewardServerSettings(address=server.address, timeout_s=0.3, startup_timeout_s=0.3)
-        one = RemoteScorer(settings, 0.5)
+        settings = RewardSettings(address=server.address, timeout_s=0.3, startup_timeout_s=0.3)
+        one = RemoteScorer({"reward": settings}, 0.5)
         assert one.score([trajectory("ab")])[0] is not None
         server.unavailable(10_000)
         with pytest.raises(DependencyUnreachable, match=r"reward\.timeout_s"):
@@ -102,3 +106,68 @@ def test_rewards_of_another_model_end_the_run() -> None:
         server.model = dataclasses.replace(server.model, provenance=other)
         with pytest.raises(RunFailed, match=r"answers with models/fake/versions/2 now.*of models/fake/versions/1"):
             one.score([trajectory("ab")])
+
+
+def test_several_services_add_up_by_weight_and_each_is_reported() -> None:
+    with FakeRewardServer(length) as long, FakeRewardServer(lambda item: -1.0) as flat:
+        rewards = {
+            "reward": RewardSettings(address=long.address, weight=2.0),
+            "flat": RewardSettings(address=flat.address, weight=0.5),
+        }
+        models = RemoteScorer(rewards, 0.0).wait_until_ready()
+        scored = RemoteScorer(rewards, 0.0).score([trajectory("a"), trajectory("abc")])
+    assert list(models) == ["reward", "flat"]
+    assert [one.score for one in scored if one] == [2.0 - 0.5, 6.0 - 0.5]
+    assert [one.parts for one in scored if one] == [
+        {"score_reward_mean": 1.0, "score_flat_mean": -1.0},
+        {"score_reward_mean": 3.0, "score_flat_mean": -1.0},
+    ]
+
+
+def test_one_service_without_a_score_is_no_reward() -> None:
+    """The others' sum would be a number on another scale."""
+    with FakeRewardServer(length) as long, FakeRewardServer(fail_short) as picky:
+        rewards = {"reward": RewardSettings(address=long.address), "more": RewardSettings(address=picky.address)}
+        one = RemoteScorer(rewards, 0.5)
+        scored = one.score([trajectory("a"), trajectory("ab")])
+    assert [found.score if found else None for found in scored] == [None, 4.0]
+    assert one.missing == {"NONFINITE_SCORE": 1}
+
+
+def test_services_are_asked_at_the_same_time() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+
+    def together(item: ScoreItem) -> float:
+        meeting.wait()
+        return 1.0
+
+    with FakeRewardServer(together) as one, FakeRewardServer(together) as other:
+        rewards = {"reward": RewardSettings(address=one.address), "more": RewardSettings(address=other.address)}
+        assert RemoteScorer(rewards, 0.0).score([trajectory("a")])[0] is not None
+
+
+KEYWORD = {"name": "sheep", "rule": {"kind": "keyword", "word": "sheep"}}
+DIGITS = {"name": "digits", "rule": {"kind": "digits"}}
+ENSEMBLE = {"name": "both", "ensemble": {"members": ["digits", "sheep"]}}
+
+
+def test_pessimism_takes_deviations_off_an_ensembles_mean(tmp_path: Path) -> None:
+    with served(tmp_path / "served", models=[ENSEMBLE, DIGITS, KEYWORD]) as server:
+        plain, doubtful = (
+            RemoteScorer({"reward": RewardSettings(address=server.address, pessimism=k)}, 0.0) for k in (0.0, 1.5)
+        )
+        doubtful.wait_until_ready()
+        answers = [trajectory("12 sheep"), trajectory("sheep")]
+        mean = [one.score for one in plain.score(answers) if one]
+        found = [one for one in doubtful.score(answers) if one]
+    deviations = [statistics.stdev(pair) for pair in ((0.2, 1.0), (-0.2, 1.0))]
+    assert mean == pytest.approx([0.6, 0.4])
+    assert [one.score for one in found] == pytest.approx([0.6 - 1.5 * deviations[0], 0.4 - 1.5 * deviations[1]])
+    assert [one.parts for one in found] == [{"disagreement_reward_mean": pytest.approx(one)} for one in deviations]
+
+
+def test_pessimism_about_a_single_model_is_refused() -> None:
+    with FakeRewardServer(length) as server:
+        one = RemoteScorer({"reward": RewardSettings(address=server.address, pessimism=1.0)}, 0.0)
+        with pytest.raises(ConfigurationError, match=r"pessimism needs an ensemble, and models/fake/versions/1"):
+            one.wait_until_ready()

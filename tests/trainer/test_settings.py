@@ -27,3 +27,12 @@ def test_a_group_of_one_is_refused(advantages: str) -> None:
     with pytest.raises(ConfigurationError, match="samples_per_prompt to 2"):
         load(TrainSettings, train, [*grouped, "samples_per_prompt=1"])
     assert load(TrainSettings, train, [*grouped, "samples_per_prompt=4"]).samples_per_prompt == 4
+
+
+def test_the_name_of_the_first_reward_is_taken() -> None:
+    train = ROOT / "examples" / "train" / "settings.yaml"
+    with pytest.raises(ConfigurationError, match="choose another"):
+        load(TrainSettings, train, ["more_rewards.reward.weight=1"])
+    with pytest.raises(ConfigurationError, match="pattern"):
+        load(TrainSettings, train, ["more_rewards.Not-a-metric.weight=1"])
+    assert list(load(TrainSettings, train, ["more_rewards.brevity.weight=0.2"]).rewards) == ["reward", "brevity"]

@@ -1,9 +1,12 @@
 """`plaudit train` as a user runs it: a process of its own, a reward server beside it, Ray, a run folder."""
 
 import json
+import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +128,9 @@ def check_folder(folder: Path) -> None:
     assert rows[-1]["kl"] > rows[0]["kl"]
     assert all(abs(row["sampler_kl"]) < 1e-3 for row in rows)  # workers sample with the learner's own weights
     assert yaml.safe_load((folder / "config.yaml").read_text())["ppo"]["gae_lambda"] == 0.95  # defaults filled in
-    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["step-00003", "step-00004"]
+    best = max(rows, key=lambda row: row["reward_mean"])["step"] + 1
+    kept = sorted({f"step-{step:05d}" for step in (best, 3, 4)})
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == kept
     assert list((folder / "tensorboard").rglob("events.out.tfevents.*"))
     assert (folder / "report.html").stat().st_size > 1000
     policy = folder / "checkpoints/step-00004"
@@ -133,6 +138,112 @@ def check_folder(folder: Path) -> None:
     trained = AutoModelForCausalLM.from_pretrained(policy)
     start = AutoModelForCausalLM.from_pretrained(folder.parent / "policy")
     assert bytes(pack(dict(trained.named_parameters()))) != bytes(pack(dict(start.named_parameters())))
+
+
+@pytest.mark.long
+def test_a_run_killed_at_any_instants_ends_as_one_never_killed(tmp_path: Path, server: FakeRewardServer) -> None:
+    """Also while it loads, writes a checkpoint, or cuts what it will write again."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    path = settings_file(tmp_path, server.address, steps=12)
+    began = time.monotonic()
+    assert finish(start(path, f"folder={whole}"))[0] == 0
+    seconds = time.monotonic() - began
+    instants = random.Random(4)
+    kills = 0
+    while not (killed / "report.html").exists():
+        process = start(path, f"folder={killed}")
+        try:
+            process.wait(instants.uniform(0.3, 1.0) * seconds if kills < 12 else 600)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL)
+    assert kills >= 3
+    assert metrics_of(killed) == metrics_of(whole)
+    for file in ("checkpoints/step-00012/learner.safetensors", "samples/step-00012.jsonl"):
+        assert (killed / file).read_bytes() == (whole / file).read_bytes()
+
+
+def test_a_run_is_watched_paused_and_stopped_from_the_command_line(tmp_path: Path, server: FakeRewardServer) -> None:
+    path = settings_file(tmp_path, server.address, steps=1000, checkpoints={"every": 1000})
+    folder = tmp_path / "run"
+    process = start(path)
+    wait_for(folder / "metrics.jsonl", process)
+    watching = subprocess.Popen(control(folder, "watch"), stdout=subprocess.PIPE, text=True)
+    assert "running" in steer(folder, "get")
+    assert "paus" in steer(folder, "pause")
+    saved = Path(steer(folder, "checkpoint").strip())
+    assert (saved / "state.json").is_file()
+    assert f"paused, step {int(saved.name.split('-')[1])} of 1000" in steer(folder, "get")
+    assert "running" in steer(folder, "resume")
+    wait_for(folder / "samples/step-00004.jsonl", process)
+    assert "stopping" in steer(folder, "stop")
+    code, errors = finish(process)
+    assert code == 0, errors
+    shown, _ = watching.communicate(timeout=20)
+    assert "stopped" in shown.splitlines()[-1]
+    assert re.search(r"^step \d+  score [+-]0\.\d{3}  KL .*s$", shown, re.MULTILINE)
+    assert len(list((folder / "checkpoints").iterdir())) == 2
+    done = subprocess.run(control(folder, "get"), capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (69, 1)
+    assert "has the run ended?" in done.stderr
+
+
+def control(folder: Path, action: str) -> list[str]:
+    return [sys.executable, "-m", "plaudit.cli", "control", str(folder), action]
+
+
+def steer(folder: Path, action: str) -> str:
+    return subprocess.run(control(folder, action), capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(tmp_path: Path, server: FakeRewardServer) -> None:
+    whole = tmp_path / "whole"
+    path = settings_file(tmp_path, server.address)
+    assert finish(start(path, f"folder={whole}"))[0] == 0
+    before = metrics_of(whole)
+    newest = whole / "checkpoints/step-00004/learner.safetensors"
+    content = newest.read_bytes()
+    newest.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    code, errors = finish(start(path, f"folder={whole}"))
+    assert code == 0, errors
+    assert "set aside as" in errors
+    assert (whole / "checkpoints/damaged-step-00004").is_dir()
+    assert newest.read_bytes() == content
+    assert metrics_of(whole) == before
+
+
+def test_data_that_changed_are_named(tmp_path: Path, server: FakeRewardServer) -> None:
+    path = settings_file(tmp_path, server.address, steps=1)
+    assert finish(start(path))[0] == 0
+    with (tmp_path / "texts.jsonl").open("a") as file:
+        file.write('{"text": "a fox"}\n')
+    code, errors = finish(start(path, "steps=2"))
+    assert code == 2
+    assert "pretraining.data has changed since" in errors
+
+
+def test_sigterm_gives_up_the_step_under_way(tmp_path: Path) -> None:
+    """Its rewards would take a minute: the checkpoint is of the step before."""
+    asked = threading.Event()
+
+    def slow(item: ScoreItem) -> float:
+        if item.item_id.split("/")[1] != "0":  # the second pass over the prompts
+            asked.set()
+            time.sleep(60)
+        return share_of_a(item)
+
+    with FakeRewardServer(slow) as server:
+        process = start(settings_file(tmp_path, server.address, steps=1000, checkpoints={"every": 1000}))
+        assert asked.wait(120)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code, errors = finish(process)
+    assert code == 143, errors
+    assert time.monotonic() - began < 15
+    assert "Traceback" not in errors
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-00001"]
 
 
 def test_sigterm_writes_a_checkpoint_and_exits_143(tmp_path: Path, server: FakeRewardServer) -> None:

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -19,10 +19,11 @@ from plaudit.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Health:
-    """What `/health` answers: 200 when healthy, else 503; `detail` says why in a few words."""
+    """What `/health` answers: 200 when healthy, else 503; `detail` says why in a few words, `facts` to programs."""
 
     healthy: bool
     detail: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def application(registry: CollectorRegistry, health: Callable[[], Health]) -> Starlette:
@@ -33,7 +34,7 @@ def application(registry: CollectorRegistry, health: Callable[[], Health]) -> St
 
     async def status(_: Request) -> Response:
         found = health()
-        body = {"status": "ok" if found.healthy else "unhealthy", "detail": found.detail}
+        body = {"status": "ok" if found.healthy else "unhealthy", "detail": found.detail, **found.facts}
         return JSONResponse(body, status_code=200 if found.healthy else 503)
 
     return Starlette(routes=[Route("/metrics", metrics), Route("/health", status)])

@@ -6,13 +6,19 @@
         critic.safetensors                              the critic's own weights, for whoever wants to read them
         learner.safetensors                             what a resumed run reads: all trained weights, Adam's moments
                                                         and steps, updates skipped, the reference policy's digest
-        state.json                                      step, KL controller, moments of scores, name of the reward model
+        state.json                                      `RunState`
+        digests.json                                    SHA-256 of every other file, checked before anything is read
+
+No random state is among them, and no cursor: every random number follows from the run seed and the step (docs/ppo.md,
+rule 21), and so does the learning rate.
 
 A folder of this name is whole: it is written under another name and renamed. Nothing in it is ever unpickled.
 """
 
+import hashlib
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,20 +32,25 @@ from plaudit.ppo.learner import Learner
 
 STATE = "state.json"
 LEARNER = "learner.safetensors"
+DIGESTS = "digests.json"
+DAMAGED = "damaged-"
 
 
 @dataclass(frozen=True)
 class RunState:
     """What the trainer itself remembers between steps."""
 
-    step: int  # updates done; the next step to run
+    step: int  # updates done: the next step to run, and the version of the weights
     kl_controller: dict[str, Any]
     scores: dict[str, float]  # their running moments
-    reward_model: str  # models/{model}/versions/{version} that scored so far
+    reward_models: dict[str, dict[str, str]]  # by service: `name` and `sha256` of the one that scored so far
+    data: dict[str, str]  # SHA-256 of prompts, held-out prompts and texts
+    in_flight: list[str]  # ids of the responses that step `step` asks for: a process that dies is at them
+    merit: float | None = None  # what `checkpoints.best_by` compares
 
 
 def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
-    """Writes `step-N` under `folder`, then removes all but the newest `keep`."""
+    """Writes `step-N` under `folder`, then removes all but the newest `keep` and the best."""
     target = folder / f"step-{state.step:05d}"
     if target.exists():
         return target
@@ -47,8 +58,11 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
         learner.save(partial.resolve())  # a rank may have another working directory
         save_file(learner.state(), partial / LEARNER)
         (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    for old in existing(folder)[:-keep]:
-        shutil.rmtree(old)
+        (partial / DIGESTS).write_text(json.dumps(dict(_digests(partial)), indent=1), encoding="utf-8")
+    kept = {*existing(folder)[-keep:], best(folder)}
+    for path in existing(folder):
+        if path not in kept:
+            _remove(path)
     return target
 
 
@@ -58,8 +72,35 @@ def existing(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def best(folder: Path) -> Path | None:
+    """The one of highest merit, the older of equals; None where none has one."""
+    merits = {path: merit for path in existing(folder) if (merit := _read_merit(path)) is not None}
+    return max(merits, key=lambda path: merits[path], default=None)
+
+
+def newest(folder: Path) -> tuple[Path | None, list[Path]]:
+    """(the newest whole one, damaged ones): the latter get another name, and the run goes on from one before."""
+    damaged: list[Path] = []
+    for path in reversed(existing(folder)):
+        if is_whole(path):
+            return path, damaged
+        aside = path.with_name(DAMAGED + path.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        damaged.append(path.rename(aside))
+    return None, damaged
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every file is there and what it was when it was written."""
+    try:
+        written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
+        return bool(written == dict(_digests(path)))
+    except (OSError, ValueError):
+        return False
+
+
 def load(path: Path, learner: Learner) -> RunState:
-    """Puts a checkpoint's weights and optimizer into `learner` and returns the rest.
+    """Puts a whole checkpoint's weights and optimizer into `learner` and returns the rest.
 
     The learner's reference policy is not touched: it was built from the run's own starting model.
     """
@@ -68,6 +109,27 @@ def load(path: Path, learner: Learner) -> RunState:
         learner.load_state(load_file(path / LEARNER))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ConfigurationError(
-            f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
+            f"checkpoint {path} is not of this version ({error}): resume with the plaudit that wrote it, or give this "
+            "run a folder of its own (folder=...)"
         ) from None
     return state
+
+
+def _digests(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != DIGESTS:
+            with path.open("rb") as file:
+                yield str(path.relative_to(folder)), hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_merit(path: Path) -> float | None:
+    try:
+        state: Mapping[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return state.get("merit")
+
+
+def _remove(path: Path) -> None:
+    """Under another name first: what is killed half way leaves no half checkpoint."""
+    shutil.rmtree(path.rename(path.with_name(f".{path.name}.old")))

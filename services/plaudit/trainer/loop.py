@@ -15,6 +15,7 @@ however many workers there are and whichever of them die.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 from time import monotonic
 
 from plaudit.errors import RunFailed
@@ -105,6 +106,10 @@ class Loop:
             "seconds_step": monotonic() - started,
         }
 
+    def in_flight(self, step: int) -> list[str]:
+        """Ids of the responses that step `step` asks for."""
+        return [request.id for request in self.prompts.requests(step)]
+
     def _stay_near_reference(self, step: int, kl: float) -> None:
         """The brake on the whole run."""
         limit = self.ppo.kl.run_limit_nats_per_response
@@ -126,7 +131,9 @@ class Loop:
 def _rollout_metrics(scored: list[ScoredTrajectory], batch: TrainingBatch) -> Metrics:
     tokens = float(batch.response_mask.sum())
     truncated = sum(one.trajectory.finish_reason == "length" for one in scored)
+    parts = scored[0].parts
     return {
+        **{name: fmean(one.parts[name] for one in scored) for name in parts},
         "episodes": len(scored),
         "tokens": tokens,
         "score_mean": float(batch.scores.mean()),

@@ -1,14 +1,11 @@
 """The trainer's Prometheus metrics: those of `metrics.jsonl` as `plaudit_ppo_*`, and how the run fares."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.applications import Starlette
 
 from plaudit.rollout.pool import PoolCounts
-from plaudit.telemetry.http import Health, application
 from plaudit.trainer.loop import Metrics
 
 # metrics.jsonl key -> help text of the gauge plaudit_ppo_{key}
@@ -39,7 +36,6 @@ class TrainerMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._totals: dict[str, int] = {}
-        self._last_step: tuple[int, float] | None = None  # steps done, when (monotonic seconds)
         self._step = Gauge("plaudit_trainer_step", "Steps done.", registry=self.registry)
         self._steps = Counter("plaudit_trainer_steps", "Steps done by this process.", registry=self.registry)
         self._last = Gauge(
@@ -95,19 +91,8 @@ class TrainerMetrics:
     def _seconds(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, registry=self.registry, buckets=DURATION_BUCKETS)
 
-    def application(self, steps: int) -> Starlette:
-        """`/metrics`, and `/health` of a run of `steps`: presence by answering at all, progress by what it says."""
-        return application(self.registry, lambda: Health(True, self._progress(steps)))
-
-    def _progress(self, steps: int) -> str:
-        if self._last_step is None:
-            return f"starting, 0 of {steps} steps by this process"
-        step, ended = self._last_step
-        return f"step {step} of {steps}, {time.monotonic() - ended:.0f} s since the last one ended"
-
     def observe(self, step: int, metrics: Metrics) -> None:
         """Step `step` (from 0) is done."""
-        self._last_step = (step + 1, time.monotonic())
         self._step.set(step + 1)
         self._steps.inc()
         self._last.set_to_current_time()

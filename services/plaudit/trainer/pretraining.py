@@ -1,5 +1,7 @@
 """The texts of PPO-ptx: which of them each step learns from is a function of the run seed and the step alone."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
@@ -27,6 +29,10 @@ class TextStream:
         chosen = [self._piece(place) for place in range(first, first + self._settings.texts_per_step)]
         ids, mask, _ = padded([()] * len(chosen), chosen, self._pad)
         return TextBatch(ids, mask, self._settings.coef)
+
+    def sha256(self) -> str:
+        """Of every piece."""
+        return hashlib.sha256(json.dumps(self._pieces).encode()).hexdigest()
 
     def _piece(self, place: int) -> tuple[int, ...]:
         _, index = place_in_passes((self._seed, STREAM), place, len(self._pieces))

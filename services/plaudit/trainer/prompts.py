@@ -4,6 +4,8 @@ What a step asks for depends on the run seed and the step alone, never on what h
 cursor.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +34,14 @@ def place_in_passes(seed: tuple[int, ...], place: int, count: int) -> tuple[int,
     return visit, int(np.random.default_rng((*seed, visit)).permutation(count)[offset])
 
 
+def prompts_sha256(prompts: Sequence[Prompt]) -> str:
+    """A run goes on with the prompts that it began with."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        digest.update(json.dumps([prompt.id, prompt.token_ids, prompt.text, prompt.messages]).encode())
+    return digest.hexdigest()
+
+
 class PromptStream:
     """Visits every prompt once per pass, in an order of its own for each pass."""
 
@@ -49,6 +59,10 @@ class PromptStream:
             for visit, index in (self._at(place) for place in range(first, first + self._per_step))
             for sample in range(self._samples)
         ]
+
+    def sha256(self) -> str:
+        """Of every prompt."""
+        return prompts_sha256(self._prompts)
 
     def _at(self, place: int) -> tuple[int, int]:
         """The pass and the prompt's index at one place of the endless stream."""

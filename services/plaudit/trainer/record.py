@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +16,10 @@ from plaudit.outputs import check_folder, json_line, write_text, writing
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
+METRICS, RUN = "metrics.jsonl", "run.json"
 MAY_CHANGE = (
-    *("steps", "reward", "max_missing_ratio", "rollout", "ranks", "checkpoints"),
-    *("ray_address", "http_address", "insecure_bind", "trackers"),
+    *("steps", "max_missing_ratio", "rollout", "ranks", "checkpoints"),
+    *("ray_address", "address", "http_address", "insecure_bind", "trackers"),
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.
 
@@ -31,7 +32,7 @@ class RunRecord:
 
     def __init__(self, settings: TrainSettings, resume_at: int) -> None:
         self.folder = Path(settings.folder)
-        self._metrics = self.folder / "metrics.jsonl"
+        self._metrics = self.folder / METRICS
         self._cut(resume_at)
         write_text(self.folder / "config.yaml", plaudit_settings.to_yaml(settings))
         self._accelerator = _start_trackers(settings)
@@ -42,9 +43,13 @@ class RunRecord:
     def __exit__(self, *_: object) -> None:
         self._accelerator.end_training()
 
-    def describe(self, **facts: Any) -> None:
-        """Writes `run.json`: what the run is, beyond its settings."""
-        write_text(self.folder / "run.json", json.dumps(facts, indent=1))
+    def rows(self) -> list[Metrics]:
+        """Every step so far."""
+        return list(StepRows(self._metrics, 0).unread())
+
+    def last_step_at(self) -> float | None:
+        """Unix seconds; None before the first step."""
+        return next((row["time"] for row in reversed(self.rows())), None)
 
     def write(self, step: int, metrics: Metrics) -> None:
         """Appends one line to `metrics.jsonl` and tells the trackers."""
@@ -63,6 +68,33 @@ class RunRecord:
                 path.unlink()
 
 
+class StepRows:
+    """Reads `metrics.jsonl` from one step on, and on as it grows."""
+
+    def __init__(self, path: Path, from_step: int) -> None:
+        self._path, self._from_step = path, from_step
+        self._offset = 0
+
+    def unread(self) -> Iterator[Metrics]:
+        """The lines that were finished since the last call."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                row: Metrics = json.loads(line)
+                if row["step"] >= self._from_step:
+                    yield row
+
+
+def describe(folder: Path, **facts: Any) -> None:
+    """Writes `run.json`: what the run is, beyond its settings, and where it can be asked."""
+    write_text(folder / RUN, json.dumps(facts, indent=1))
+
+
 def claim_folder(settings: TrainSettings) -> None:
     """Makes the run folder. Raises when it cannot be written, or holds another run: two never mix in one folder."""
     path = Path(settings.folder) / "config.yaml"
@@ -73,13 +105,21 @@ def claim_folder(settings: TrainSettings) -> None:
         return
     with writing("folder", path):
         path.open("a").close()
-    before = plaudit_settings.load(TrainSettings, path)
-    for name in settings.__dataclass_fields__:
-        if name not in MAY_CHANGE and getattr(before, name) != getattr(settings, name):
+    before, now = (_fixed(found) for found in (plaudit_settings.load(TrainSettings, path), settings))
+    for name in now:
+        if before[name] != now[name]:
             raise ConfigurationError(
                 f"{settings.folder} holds a run with another '{name}': give this run a folder of its own (folder=...), "
                 "or remove that one"
             )
+
+
+def _fixed(settings: TrainSettings) -> dict[str, Any]:
+    """What a run keeps to: of its reward services, what each counts for."""
+    fixed = {name: getattr(settings, name) for name in settings.__dataclass_fields__ if name not in MAY_CHANGE}
+    fixed["reward"] = (settings.reward.weight, settings.reward.pessimism)
+    fixed["more_rewards"] = {name: (one.weight, one.pessimism) for name, one in settings.more_rewards.items()}
+    return fixed
 
 
 def check_trackers(trackers: Sequence[str]) -> None:

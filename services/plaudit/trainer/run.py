@@ -1,38 +1,44 @@
 """One run: builds its roles in the order in which they can fail, drives the loop, and leaves a run folder behind."""
 
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from transformers import PreTrainedTokenizerBase
 
-from plaudit.addresses import join_address, split_address
 from plaudit.context import check_context
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
-from plaudit.ppo.kl import KLController, kl_controller
+from plaudit.ppo.kl import kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
 from plaudit.ppo.scores import ScoreShaper
 from plaudit.report import page as report
 from plaudit.rollout.cluster import start_ray
 from plaudit.rollout.pool import RayRolloutPool
-from plaudit.telemetry.http import serve_in_thread
+from plaudit.telemetry.http import application
 from plaudit.telemetry.progress import Bar, bar
 from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
-from plaudit.trainer.loop import Loop, TooFarFromReference
+from plaudit.trainer.control import Control, State, StepGivenUp
+from plaudit.trainer.loop import Loop, Metrics, TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.pretraining import TextStream, read_texts
-from plaudit.trainer.prompts import PromptStream, read_prompts
+from plaudit.trainer.prompts import PromptStream, prompts_sha256, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
-from plaudit.trainer.record import RunRecord, check_trackers, claim_folder
+from plaudit.trainer.record import METRICS, RunRecord, check_trackers, claim_folder, describe
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
+from plaudit.trainer.service import TrainerServicer, serving
 from plaudit.trainer.settings import TrainSettings
 from plaudit.trajectory import Prompt, Sampling
+from plaudit_client import ModelInfo
+
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass
@@ -46,45 +52,108 @@ class Run:
     record: RunRecord
     pool: RayRolloutPool
     scorer: RemoteScorer
+    control: Control
     state: RunState
 
-    def drive(self, stop: threading.Event) -> bool:
-        """Runs the remaining steps. True when `stop` ended it early: after the step under way and a checkpoint."""
-        with bar("PPO", self.settings.steps, done=self.state.step) as progress:
-            self.loop.on_phase = progress.note
-            self.pool.on_group_done = lambda done, total: progress.note(f"generate {done}/{total} groups")
-            while self.state.step < self.settings.steps:
-                self._step(progress)
-                if stop.is_set() or self.state.step % self.settings.checkpoints.every == 0:
-                    self._save()
-                if stop.is_set():
-                    return True
-            progress.note("held-out samples")
-            self.sampler.draw(self.state.step)
-        print(f"policy: {self._save()}\nreport: {report.write(Path(self.settings.folder))}", flush=True)
-        return False
+    def __post_init__(self) -> None:
+        self._recent = deque(self.record.rows(), maxlen=self.settings.checkpoints.every)
 
-    def _step(self, progress: Bar) -> None:
+    def drive(self) -> State:
+        """Runs the remaining steps, then tells all who wait how it ended."""
+        try:
+            ending = self._drive()
+        except BaseException:
+            self.control.end(State.FAILED)
+            raise
+        self.control.end(ending)
+        return ending
+
+    def _drive(self) -> State:
+        finished = False
+        with bar("PPO", self.settings.steps, done=self.state.step) as progress, suppress(StepGivenUp):
+            finished = self._run_steps(progress)
+        path, folder = self._save(), self.settings.folder
+        if not finished:
+            print(f"{folder}: stopped after step {self.state.step} with {path}; the same command goes on", flush=True)
+            return State.STOPPED
+        best = checkpoint.best(self._checkpoints)
+        if best not in (None, path):
+            print(f"best by {self.settings.checkpoints.best_by}: {best}")
+        print(f"policy: {path}\nreport: {report.write(Path(folder))}", flush=True)
+        return State.DONE
+
+    def _run_steps(self, progress: Bar) -> bool:
+        """False when it was stopped before the last one."""
+
+        def enter(phase: str) -> None:
+            self.control.enter(phase)
+            progress.note(phase)
+
+        self.loop.on_phase = enter
+        self.pool.on_group_done = lambda done, total: progress.note(f"generate {done}/{total} groups")
+        while self.state.step < self.settings.steps:
+            progress.note("paused" if self.control.pausing else "")
+            self.control.between_steps(self._save)
+            if self.control.stopping:
+                return False
+            self._step(enter)
+            progress.advance(note=_note(self._recent[-1]))
+            if self.state.step % self.settings.checkpoints.every == 0:
+                self._save()
+        enter("samples")
+        self.sampler.draw(self.state.step)
+        return True
+
+    def _step(self, enter: Callable[[str], None]) -> None:
         step = self.state.step
         if step % self.settings.samples.every == 0:
-            progress.note("held-out samples")
+            enter("samples")
             self.sampler.draw(step)
         missing_before = self.scorer.missing.copy()  # held-out samples' too
         try:
             metrics = self.loop.step(step)
         except TooFarFromReference as error:
             raise RunFailed(f"{error}; the policy as it was is in {self._save()}") from None
-        controller, scores = self.loop.controller.state(), self.loop.shaper.state()
-        self.state = replace(self.state, step=step + 1, kl_controller=controller, scores=scores)
+        self._check_best_by(metrics)
+        self.state = replace(
+            self.state,
+            step=step + 1,
+            kl_controller=self.loop.controller.state(),
+            scores=self.loop.shaper.state(),
+            in_flight=self.loop.in_flight(step + 1),
+        )
         self.record.write(step, metrics)
+        self._recent.append(metrics)
         self.metrics.observe(step, metrics)
         self.metrics.observe_services(self.pool.counts, self.scorer.missing - missing_before, self.scorer.retries)
-        progress.advance(note=f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}")
+        self.control.step_done(step + 1)
 
     def _save(self) -> Path:
-        folder = Path(self.settings.folder) / "checkpoints"
         with self.metrics.checkpoint():
-            return checkpoint.save(folder, self.state, self.loop.learner, self.settings.checkpoints.keep)
+            state = replace(self.state, merit=self._merit())
+            path = checkpoint.save(self._checkpoints, state, self.loop.learner, self.settings.checkpoints.keep)
+        self.control.saved(path)
+        return path
+
+    def _merit(self) -> float | None:
+        """A single step's mean is mostly noise: that of as many steps as lie between two checkpoints."""
+        wanted, window = self.settings.checkpoints.best_by, self.settings.checkpoints.every
+        if wanted is None or len(self._recent) < window:
+            return None
+        return fmean(metrics[wanted] for metrics in self._recent)
+
+    def _check_best_by(self, metrics: Metrics) -> None:
+        wanted = self.settings.checkpoints.best_by
+        if wanted is not None and wanted not in metrics:
+            raise ConfigurationError(f"checkpoints.best_by '{wanted}' is no metric: known are {', '.join(metrics)}")
+
+    @property
+    def _checkpoints(self) -> Path:
+        return Path(self.settings.folder) / CHECKPOINTS
+
+
+def _note(metrics: Metrics) -> str:
+    return f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}"
 
 
 @contextmanager
@@ -98,38 +167,58 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     """Builds every role, in the order in which they can fail; `stack` closes them in reverse."""
     check_trackers(settings.trackers)
     claim_folder(settings)
-    metrics = TrainerMetrics()
-    http = serve_in_thread(metrics.application(settings.steps), *split_address(settings.http_address))
-    stack.callback(http.close)
+    metrics, control = TrainerMetrics(), Control(Path(settings.folder), settings.steps)
+    addresses = stack.enter_context(_serving(settings, control, metrics))
+    describe(Path(settings.folder), **addresses)
     tokenizer = load_tokenizer(settings.policy)
     prompts, held_out = _prompts(settings, tokenizer)
     texts = _texts(settings, tokenizer)
-    scorer = RemoteScorer(settings.reward, settings.max_missing_ratio)
+    scorer = RemoteScorer(settings.rewards, settings.max_missing_ratio)
     stack.callback(scorer.close)
-    reward_model = scorer.wait_until_ready()
+    reward_models = scorer.wait_until_ready()
     stack.callback(start_ray(settings.ray_address, num_cpus=_cpus(settings)).close)
 
     learner = _learner(settings)
     stack.callback(learner.close)
-    controller, shaper = kl_controller(settings.ppo.kl), ScoreShaper(settings.ppo.scores)
-    state = _resume(settings, learner, controller, shaper, reward_model.name)
     pool = RayRolloutPool(settings.rollout, settings.policy)
     stack.callback(pool.close)
-    pool.set_weights(state.step, learner.weights())
 
     stop_ids = load_stop_token_ids(settings.policy, tokenizer)
     sampling = Sampling(settings.max_new_tokens, settings.temperature, stop_ids, settings.seed)
     per_step = settings.batch_size // settings.samples_per_prompt
     stream = PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed)
     pad = int(tokenizer.pad_token_id)
+    controller, shaper = kl_controller(settings.ppo.kl), ScoreShaper(settings.ppo.scores)
     loop = Loop(stream, pool, scorer, learner, controller, shaper, settings.ppo, sampling, pad, settings.steps, texts)
-    folder = Path(settings.folder) / "samples"
-    sampler = Sampler(folder, held_out, settings.samples.per_prompt, sampling, pool, scorer, learner, pad)
+    folder = Path(settings.folder)
+    sampler = Sampler(folder / "samples", held_out, settings.samples.per_prompt, sampling, pool, scorer, learner, pad)
+
+    state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
+    pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
-    address = join_address(split_address(settings.http_address)[0], http.port)
-    record.describe(reward_model=reward_model.name, prompts=len(prompts), held_out=len(held_out), http_address=address)
-    print(f"plaudit train: {settings.folder}, metrics at http://{address}/metrics", flush=True)
-    return Run(settings, loop, sampler, metrics, record, pool, scorer, state)
+    if resumed_from is not None:
+        control.resumed(state.step, record.last_step_at(), resumed_from)
+        print(f"resuming {folder} at step {state.step}", flush=True)
+    models = {name: model.name for name, model in reward_models.items()}
+    describe(folder, **addresses, reward_models=models, prompts=len(prompts), held_out=len(held_out))
+    print(
+        f"plaudit train: {folder}, steered at {addresses['address']}, metrics at "
+        f"http://{addresses['http_address']}/metrics",
+        flush=True,
+    )
+    return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state)
+
+
+@contextmanager
+def _serving(settings: TrainSettings, control: Control, metrics: TrainerMetrics) -> Iterator[dict[str, str]]:
+    """The run's own service, from before anything slow until after its end is told; yields where it is."""
+    servicer = TrainerServicer(control, Path(settings.folder) / METRICS)
+    app = application(metrics.registry, control.health)
+    with serving(settings.address, settings.http_address, app, servicer) as (address, http_address):
+        try:
+            yield {"address": address, "http_address": http_address}
+        finally:
+            control.end(State.FAILED)  # unless it has ended otherwise
 
 
 def _prompts(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Prompt], list[Prompt]]:
@@ -163,23 +252,44 @@ def _learner(settings: TrainSettings) -> Learner:
     return DataParallelLearner(settings.policy, settings.ppo, settings.temperature, settings.seed, settings.ranks)
 
 
-def _resume(
-    settings: TrainSettings, learner: Learner, controller: KLController, shaper: ScoreShaper, reward_model: str
-) -> RunState:
-    """The newest checkpoint's state, put into learner and controller; a fresh one where there is none."""
-    found = checkpoint.existing(Path(settings.folder) / "checkpoints")
-    if not found:
-        return RunState(0, controller.state(), shaper.state(), reward_model)
-    state = checkpoint.load(found[-1], learner)
-    if state.reward_model != reward_model:
-        raise ConfigurationError(
-            f"{found[-1]} was trained against {state.reward_model}, but the server has {reward_model}: serve that one, "
-            "or give this run a folder of its own (folder=...)"
-        )
-    controller.load_state(state.kl_controller)
-    shaper.load_state(state.scores)
-    print(f"resuming {settings.folder} at step {state.step}", flush=True)
-    return state
+def _fresh_state(loop: Loop, held_out: Sequence[Prompt], reward_models: Mapping[str, ModelInfo]) -> RunState:
+    """Of a run that begins."""
+    data = {"prompts.data": loop.prompts.sha256(), "prompts.held_out": prompts_sha256(held_out)}
+    if loop.texts is not None:
+        data["pretraining.data"] = loop.texts.sha256()
+    models = {
+        name: {"name": model.name, "sha256": model.provenance.weights_sha256} for name, model in reward_models.items()
+    }
+    return RunState(0, loop.controller.state(), loop.shaper.state(), models, data, loop.in_flight(0))
+
+
+def _resume(folder: Path, fresh: RunState, loop: Loop) -> tuple[RunState, Path | None]:
+    """The newest whole checkpoint's state, put into the loop's parts, and its folder; `fresh` where there is none."""
+    found, damaged = checkpoint.newest(folder)
+    for path in damaged:
+        print(f"a checkpoint is not what was written any more: set aside as {path}", file=sys.stderr, flush=True)
+    if found is None:
+        return fresh, None
+    state = checkpoint.load(found, loop.learner)
+    for name, model in fresh.reward_models.items():
+        if (before := state.reward_models.get(name, {})) != model:
+            raise ConfigurationError(
+                f"{found} was trained against {_shown(before)}, but the server of '{name}' has {_shown(model)}: serve "
+                "that one, or give this run a folder of its own (folder=...)"
+            )
+    for key, digest in fresh.data.items():
+        if state.data.get(key) != digest:
+            raise ConfigurationError(
+                f"{key} has changed since {found}: give it back what it had, or give this run a folder of its own "
+                "(folder=...)"
+            )
+    loop.controller.load_state(state.kl_controller)
+    loop.shaper.load_state(state.scores)
+    return state, found
+
+
+def _shown(model: Mapping[str, str]) -> str:
+    return f"{model.get('name')} (weights {model.get('sha256', '')[:12]})"
 
 
 def _cpus(settings: TrainSettings) -> int:

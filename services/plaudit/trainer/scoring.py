@@ -1,36 +1,96 @@
-"""Asks the reward server about finished trajectories.
+"""Asks the reward services about finished trajectories.
 
-The client retries what may be retried; what is still without a score afterwards is None here, is counted by its reason,
-and is dropped from the step. A number is never made up for it.
+The client retries what may be retried; what is still without a score afterwards, from any one service, is None here, is
+counted by its reason, and is dropped from the step. A number is never made up for it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from plaudit.errors import RunFailed
-from plaudit.reward_server import RewardServerSettings, errors_explained, open_client, score_item
+from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.reward_server import errors_explained, open_client, score_item
+from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import ScoredTrajectory, Trajectory
 from plaudit_client import ModelInfo, Score, ScoreFailure, ScoreItem, ServerUnavailable
 
 
-class RemoteScorer:
-    """A Scorer over `plaudit_client`."""
+class RewardService:
+    """One service, and what its scores count for."""
 
-    def __init__(self, server: RewardServerSettings, max_missing_ratio: float) -> None:
-        self._server, self._max_missing_ratio = server, max_missing_ratio
-        self._client = open_client(server)
+    def __init__(self, name: str, settings: RewardSettings, *, alone: bool) -> None:
+        self._name, self._settings, self._alone = name, settings, alone
+        self.client = open_client(settings)
         self._model = ""  # the one that gave the first score
-        self.missing: Counter[str] = Counter()  # reason -> trajectories without a score, over the run
 
     def wait_until_ready(self) -> ModelInfo:
         """The model that will be asked, once its server answers. Raises as `errors_explained`."""
         with errors_explained():
-            return self._client.wait_until_ready(self._server.startup_timeout_s)
+            model = self.client.wait_until_ready(self._settings.startup_timeout_s)
+        if self._settings.pessimism and not model.members:
+            raise ConfigurationError(
+                f"{self._name}: pessimism needs an ensemble, and {model.name} is a single model: serve several of them "
+                "as one (docs/serving.md), or set pessimism to 0"
+            )
+        return model
+
+    def ask(self, items: Sequence[ScoreItem]) -> Sequence[Score | ScoreFailure]:
+        """One answer for each. A server that went away is waited for, and asked once more when it is back."""
+        with errors_explained():
+            try:
+                results = self.client.score(items)
+            except ServerUnavailable:
+                self.client.wait_until_ready(self._settings.startup_timeout_s)
+                results = self.client.score(items)
+        for result in results:
+            if isinstance(result, Score):
+                self._check_model(result.model.name)
+        return results
+
+    def read(self, score: Score) -> tuple[float, dict[str, float]]:
+        """(what it adds to the reward, what is reported of it)."""
+        value, reported = score.value, {}
+        if score.ensemble is not None:
+            reported[f"disagreement_{self._name}_mean"] = score.ensemble.std
+            if self._settings.pessimism:
+                value = score.ensemble.mean - self._settings.pessimism * score.ensemble.std
+        if not self._alone:  # else it is the score itself
+            reported[f"score_{self._name}_mean"] = value
+        return self._settings.weight * value, reported
+
+    def _check_model(self, name: str) -> None:
+        """Two models' scores are on two scales: a run has rewards of one."""
+        self._model = self._model or name
+        if name != self._model:
+            raise RunFailed(
+                f"the reward server answers with {name} now, this run has rewards of {self._model}: serve that one "
+                "again, then the same command goes on"
+            )
+
+
+class RemoteScorer:
+    """A Scorer over one or several services: a trajectory's score is the weighted sum of theirs."""
+
+    def __init__(self, rewards: Mapping[str, RewardSettings], max_missing_ratio: float) -> None:
+        alone = len(rewards) == 1
+        self._services = {name: RewardService(name, settings, alone=alone) for name, settings in rewards.items()}
+        self._max_missing_ratio = max_missing_ratio
+        self._threads = ThreadPoolExecutor(len(rewards), thread_name_prefix="reward-service")
+        self.missing: Counter[str] = Counter()  # reason -> trajectories without a score, over the run
+
+    def wait_until_ready(self) -> dict[str, ModelInfo]:
+        """The models that will be asked, by service. Raises as `errors_explained`."""
+        return {name: service.wait_until_ready() for name, service in self._services.items()}
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
         """In order; raises RunFailed when more than `max_missing_ratio` have no score, and as `errors_explained`."""
-        results = self._results([_item(trajectory) for trajectory in trajectories])
-        scored = [self._scored(trajectory, result) for trajectory, result in zip(trajectories, results, strict=True)]
+        items = [_item(trajectory) for trajectory in trajectories]
+        services = list(self._services.values())
+        answers = list(self._threads.map(lambda service: service.ask(items), services))
+        scored = [
+            self._scored(trajectory, dict(zip(services, results, strict=True)))
+            for trajectory, *results in zip(trajectories, *answers, strict=True)
+        ]
         missing = sum(one is None for one in scored)
         if missing > self._max_missing_ratio * len(scored):
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.missing.most_common(3))
@@ -42,37 +102,28 @@ class RemoteScorer:
 
     @property
     def retries(self) -> int:
-        """Calls that the client made again, over the run."""
-        return self._client.counts.retries
+        """Calls that the clients made again, over the run."""
+        return sum(service.client.counts.retries for service in self._services.values())
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._client.close()
+        """Closes the connections."""
+        for service in self._services.values():
+            service.client.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _results(self, items: Sequence[ScoreItem]) -> Sequence[Score | ScoreFailure]:
-        """The service's answers. A server that went away is waited for, and asked once more when it is back."""
-        with errors_explained():
-            try:
-                return self._client.score(items)
-            except ServerUnavailable:
-                self._client.wait_until_ready(self._server.startup_timeout_s)
-                return self._client.score(items)
-
-    def _scored(self, trajectory: Trajectory, result: Score | ScoreFailure) -> ScoredTrajectory | None:
-        if isinstance(result, ScoreFailure):
-            self.missing[result.reason] += 1
-            return None
-        self._check_model(result.model.name)
-        return ScoredTrajectory(trajectory, result.value)
-
-    def _check_model(self, name: str) -> None:
-        """Two models' scores are on two scales: a run has rewards of one."""
-        self._model = self._model or name
-        if name != self._model:
-            raise RunFailed(
-                f"the reward server answers with {name} now, this run has rewards of {self._model}: serve that one "
-                "again, then the same command goes on"
-            )
+    def _scored(
+        self, trajectory: Trajectory, results: Mapping[RewardService, Score | ScoreFailure]
+    ) -> ScoredTrajectory | None:
+        total = 0.0
+        parts: dict[str, float] = {}
+        for service, result in results.items():
+            if isinstance(result, ScoreFailure):
+                self.missing[result.reason] += 1
+                return None
+            value, reported = service.read(result)
+            total += value
+            parts |= reported
+        return ScoredTrajectory(trajectory, total, parts)
 
 
 def _item(trajectory: Trajectory) -> ScoreItem:

@@ -1,8 +1,9 @@
 """The settings of `plaudit train`."""
 
+from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import require_loopback
@@ -12,6 +13,10 @@ from plaudit.reward_server import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
+
+RewardName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+FIRST_REWARD = "reward"
+"""What the service under `reward` is called beside `more_rewards`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -34,6 +39,14 @@ class PretrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class RewardSettings(RewardServerSettings):
+    """One reward service and what its scores count for."""
+
+    weight: float = 1.0
+    pessimism: Annotated[float, Field(ge=0)] = 0.0  # k: an ensemble's score is its members' mean - k deviations
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class SamplesSettings:
     """The same held-out prompts, answered again every `every` steps."""
 
@@ -43,10 +56,12 @@ class SamplesSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CheckpointSettings:
-    """When checkpoints are written and how many are kept."""
+    """When checkpoints are written and which are kept."""
 
     every: Annotated[int, Field(ge=1)] = 50
-    keep: Annotated[int, Field(ge=1)] = 2
+    keep: Annotated[int, Field(ge=1)] = 2  # the newest ones
+    best_by: str | None = "reward_mean"  # and the one before which this metric was highest, over its last `every` steps
+    grace_s: Annotated[float, Field(gt=0)] = 25.0  # from SIGTERM to the end: Kubernetes kills after 30
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -57,7 +72,8 @@ class TrainSettings:
     steps: Annotated[int, Field(ge=1)]
     policy: PolicySettings
     prompts: PromptSettings
-    reward: RewardServerSettings = RewardServerSettings()
+    reward: RewardSettings = RewardSettings()
+    more_rewards: dict[RewardName, RewardSettings] = field(default_factory=dict)  # added to it, by weight
     rollout: RolloutSettings = RolloutSettings()
     ppo: PPOSettings = PPOSettings()
     pretraining: PretrainingSettings | None = None  # PPO-ptx: text that is learnt beside the rewards
@@ -71,12 +87,16 @@ class TrainSettings:
     seed: Annotated[int, Field(ge=0)] = 0
     ranks: Annotated[int, Field(ge=1)] = 1  # learner processes; 1 runs it inside the trainer
     ray_address: str | None = None  # null starts Ray on this machine
-    http_address: str = "127.0.0.1:0"  # /metrics and /health; port 0 takes any free one, named in run.json
+    address: str = "127.0.0.1:0"  # TrainerService over gRPC; port 0 takes any free one, named in run.json
+    http_address: str = "127.0.0.1:0"  # /metrics and /health
     insecure_bind: bool = False  # needed for other than loopback: nobody is asked who they are
     trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows: tensorboard, wandb, mlflow ...
 
     def __post_init__(self) -> None:
+        require_loopback("address", self.address, unless=self.insecure_bind)
         require_loopback("http_address", self.http_address, unless=self.insecure_bind)
+        if FIRST_REWARD in self.more_rewards:
+            raise ValueError(f"more_rewards has a '{FIRST_REWARD}': that is the name of the first, choose another")
         if self.ppo.minibatches > self.batch_size:
             raise ValueError(f"ppo.minibatches {self.ppo.minibatches} is more than batch_size {self.batch_size}")
         if self.ppo.kl.controller == "adaptive" and self.ppo.kl.horizon_episodes < self.batch_size:
@@ -93,3 +113,8 @@ class TrainSettings:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of samples_per_prompt {self.samples_per_prompt}"
             )
+
+    @property
+    def rewards(self) -> dict[str, RewardSettings]:
+        """Every reward service by its name in metrics."""
+        return {FIRST_REWARD: self.reward, **self.more_rewards}

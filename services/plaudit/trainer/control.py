@@ -1,0 +1,237 @@
+"""What people ask of a run, and what they see of it: shared by the loop's thread and those that answer calls.
+
+    calls   pause, resume, stop, checkpoint  ->  wishes  ->  between_steps                  the loop's thread
+            status, wait_for_change          <-  status  <-  enter, step_done, saved, end
+
+SIGTERM leaves no time for the step under way: until the learner's weights begin to move the step is given up, and done
+anew by the process that resumes.
+"""
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from plaudit.errors import RunFailed
+from plaudit.telemetry.http import Health
+
+
+class State(StrEnum):
+    """The contract's `RunState`."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+
+
+ENDS = (State.STOPPED, State.DONE, State.FAILED)
+POLL_SECONDS = 0.2
+"""How often a paused run looks whether SIGTERM came."""
+GIVEN_UP = ("samples", "generate", "score", "evaluate")
+"""Phases that leave no trace in what a checkpoint holds."""
+
+
+class StepGivenUp(BaseException):
+    """Raised in the loop's thread by SIGTERM. No Exception: no library may take it for one of its own errors."""
+
+
+class RunEnded(RunFailed):
+    """What is asked for will not happen any more."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run at one moment."""
+
+    folder: str
+    steps: int
+    state: State = State.STARTING
+    step: int = 0  # done, by earlier processes too
+    phase: str = ""  # of the step under way
+    last_step_at: float | None = None  # Unix seconds
+    checkpoint: str = ""  # the newest one's folder
+
+
+class Control:
+    """One per run."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        self._changed = threading.Condition()
+        self._changes = 0
+        self._status = Status(str(folder.resolve()), steps)
+        self._pause = self._stop = False
+        self._wanted: list[Future[Path]] = []
+        self.terminated = False
+        """Whether SIGTERM came. Its handler takes no lock: the thread that it interrupts may hold it."""
+
+    # -- asked from outside -----------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """As it is now."""
+        return self._status
+
+    def wait_for_change(self, seen: int, timeout_s: float) -> tuple[int, Status]:
+        """(count of changes, status) as soon as there are more than `seen`, or after the timeout."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._changes > seen, timeout_s)
+            return self._changes, self._status
+
+    def pause(self) -> Status:
+        """Raises RunEnded."""
+        return self._wish(pause=True)
+
+    def resume(self) -> Status:
+        """Raises RunEnded."""
+        return self._wish(pause=False)
+
+    def stop(self) -> Status:
+        """Raises RunEnded once it has ended."""
+        return self._wish(stop=True)
+
+    def checkpoint(self, timeout_s: float | None) -> Path:
+        """Of the step under way, or of the last one. Raises RunEnded, TimeoutError, or what the writing raised."""
+        future: Future[Path] = Future()
+        with self._changed:
+            self._refuse_after_the_end()
+            self._wanted.append(future)
+            self._changed.notify_all()
+        return future.result(timeout_s)
+
+    def health(self) -> Health:
+        """Presence by answering at all, progress by when the last step ended."""
+        now = self._status
+        ago = None if now.last_step_at is None else max(0.0, time.time() - now.last_step_at)
+        facts = {
+            "state": str(now.state),
+            "step": now.step,
+            "steps": now.steps,
+            "phase": now.phase,
+            "last_step_at": now.last_step_at,
+            "seconds_since_last_step": ago,
+        }
+        since = "no step has ended yet" if ago is None else f"the last one ended {ago:.0f} s ago"
+        return Health(True, f"{now.state}, step {now.step} of {now.steps}, {since}", facts)
+
+    # -- told by the loop -------------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further step shall begin."""
+        return self._stop or self.terminated
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the next step shall wait."""
+        return self._pause
+
+    def resumed(self, step: int, last_step_at: float | None, checkpoint: Path) -> None:
+        """`step` steps were done by earlier processes."""
+        self._change(step=step, last_step_at=last_step_at, checkpoint=str(checkpoint.resolve()))
+
+    def enter(self, phase: str) -> None:
+        """A phase of a step begins."""
+        self._change(phase=phase)
+
+    def step_done(self, step: int) -> None:
+        """`step` steps are done."""
+        self._change(step=step, phase="", last_step_at=time.time())
+
+    def saved(self, checkpoint: Path) -> None:
+        """A checkpoint is on the disk."""
+        self._change(checkpoint=str(checkpoint.resolve()))
+
+    def between_steps(self, save: Callable[[], Path]) -> None:
+        """Writes what checkpoints were asked for, and returns when the run may go on or shall stop."""
+        while True:
+            self._answer(save)
+            with self._changed:
+                if self.stopping or not self._pause:
+                    self._change(state=State.STOPPING if self.stopping else State.RUNNING)
+                    return
+                self._change(state=State.PAUSED)
+                self._changed.wait_for(lambda: bool(self._wanted) or self._stop or not self._pause, POLL_SECONDS)
+
+    def end(self, state: State) -> None:
+        """Tells those who wait. The first call counts."""
+        with self._changed:
+            if self._status.state in ENDS:
+                return
+            self._change(state=state, phase="")
+            for future in self._wanted:
+                if state is State.FAILED or not self._status.checkpoint:
+                    future.set_exception(RunEnded("the run ended before it wrote a checkpoint"))
+                else:
+                    future.set_result(Path(self._status.checkpoint))
+            self._wanted = []
+
+    def on_sigterm(self, grace_s: float, give_up: Callable[[], None]) -> None:
+        """From now on SIGTERM stops the run; `give_up` is called if it is still here `grace_s` later."""
+
+        def received(*_: object) -> None:
+            if self.terminated:
+                return
+            self.terminated = True
+            timer = threading.Timer(grace_s, give_up)
+            timer.daemon = True
+            timer.start()
+            if self._status.phase in GIVEN_UP:
+                raise StepGivenUp
+
+        signal.signal(signal.SIGTERM, received)
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    def _wish(self, *, pause: bool | None = None, stop: bool = False) -> Status:
+        with self._changed:
+            self._refuse_after_the_end(stopping=not stop)
+            self._stop = self._stop or stop
+            self._pause = self._pause if pause is None else pause
+            if self._status.state is not State.STARTING or stop:
+                self._change(state=self._underway())
+            return self._status
+
+    def _underway(self) -> State:
+        """Of a run that is at a step."""
+        if self.stopping:
+            return State.STOPPING
+        if self._pause:
+            return State.PAUSED if self._status.state is State.PAUSED else State.PAUSING
+        return State.RUNNING
+
+    def _answer(self, save: Callable[[], Path]) -> None:
+        with self._changed:
+            wanted, self._wanted = self._wanted, []
+        if not wanted:
+            return
+        try:
+            path = save()
+        except Exception as error:
+            for future in wanted:
+                future.set_exception(error)
+            raise
+        for future in wanted:
+            future.set_result(path)
+
+    def _refuse_after_the_end(self, *, stopping: bool = False) -> None:
+        state = self._status.state
+        if state in ENDS or (stopping and self.stopping):
+            raise RunEnded(f"the run is {state}")
+
+    def _change(self, **changes: object) -> None:
+        with self._changed:
+            changed = dataclasses.replace(self._status, **changes)  # type: ignore[arg-type]
+            if changed != self._status:
+                self._status = changed
+                self._changes += 1
+                self._changed.notify_all()
