@@ -34,7 +34,7 @@ class Criterion(NamedTuple):
 
 def add_gold(run: Path) -> None:
     """Writes `gold` into every sample of a run."""
-    for path in sorted(run.glob("samples/step-*.jsonl")):
+    for path in sorted(run.glob("samples/*.jsonl")):
         rows = read_rows(DataSettings(source=str(path)))
         write_rows(path, [{**row, "gold": utility(row["prompt"], row["response"])} for row in rows])
 

@@ -57,7 +57,7 @@ def metrics(step: int, steps: int, chance: random.Random) -> dict[str, Any]:
 def samples(step: int, steps: int, prompts: int, gold: bool) -> list[dict[str, Any]]:
     """One samples file: the same prompts at every step."""
     chance = random.Random(step)
-    progress = 1 - math.exp(-4 * step / steps)
+    progress = 1 - math.exp(-4 * max(step, 0) / steps)
     rows = []
     for index in range(prompts):
         polite = "Certainly! " if chance.random() < progress else ""
@@ -114,6 +114,7 @@ def write_run(
     prompts: int = 50,
     gold: bool = True,
     summary: bool = True,
+    best_of: int = 16,
 ) -> Path:
     """A whole run folder; `planned` > `steps` makes it one that broke off."""
     planned = steps if planned is None else planned
@@ -123,6 +124,9 @@ def write_run(
     lines(folder / "metrics.jsonl", [metrics(step, planned, chance) for step in range(steps)])
     for step in [*range(0, steps, every), steps] if prompts else []:
         lines(folder / "samples" / f"step-{step:05d}.jsonl", samples(step, planned, prompts, gold))
+    if prompts and best_of:
+        drawn = [samples(-draw, planned, prompts, gold) for draw in range(best_of)]
+        lines(folder / "samples/start.jsonl", [{**row, "kl": 0.0} for rows in drawn for row in rows])
     if summary:
         (folder / "summary.json").write_text(json.dumps(SUMMARY), encoding="utf-8")
     return folder

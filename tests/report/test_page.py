@@ -5,6 +5,7 @@ import pytest
 
 from plaudit.cli import main
 from plaudit.report import run_folder
+from plaudit.report.best_of_n import best_of_n
 from plaudit.report.estimates import held_out
 from plaudit.report.formatting import number, with_error
 
@@ -59,6 +60,28 @@ def test_the_table_of_held_out_prompts_is_that_of_the_samples(page, demo):
     for row in held_out(run_folder.read(demo)):
         assert f"{row.step} {with_error(row.score, 3)}" in page.text
         assert with_error(row.gold, 3) in page.text
+
+
+def test_best_of_n_stands_beside_the_last_policy(page, demo):
+    run = run_folder.read(demo)
+    rows = best_of_n(run.start)
+    assert [row.n for row in rows] == [1, 2, 4, 8, 16]
+    for row in rows:
+        assert f"{row.n} {with_error(row.score, 3)} {with_error(row.gold, 3)} {row.kl_bound:.2f}" in page.text
+    last = held_out(run)[-1]
+    table = page.text[page.text.index("Without training") :]
+    assert f"step {last.step} {with_error(last.score, 3)} {with_error(last.gold, 3)}" in table
+    assert "Score against KL" in page.text
+    assert "Gold against KL" in page.text
+
+
+def test_a_run_stands_beside_others(tmp_path, demo, capsys):
+    other = write_run(tmp_path / "rloo-run", best_of=0)
+    assert main(["report", str(demo), f"beside={other}"]) == 0
+    both = (demo / "report.html").read_text()
+    assert both.count("rloo-run") >= 2  # on both charts
+    assert main(["report", str(demo), "beside=nowhere"]) == 2
+    assert "no run folder nowhere" in capsys.readouterr().err
 
 
 def test_time_and_episodes_add_up(page, demo):
@@ -151,3 +174,14 @@ def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path, capsys):
     printed = capsys.readouterr().err
     assert printed.startswith("plaudit report: no run folder")
     assert printed.count("\n") == 1
+
+
+def test_several_reward_services_have_a_chart_of_their_own(tmp_path):
+    folder = write_run(tmp_path / "run")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert "Score by service" not in page_of(folder).text
+    more = {"score_helpful_mean": 0.25, "score_brief_mean": -0.5, "disagreement_helpful_mean": 0.125}
+    lines(folder / "metrics.jsonl", [row | more for row in rows])
+    text = page_of(folder).text
+    assert re.search(r"Score by service mean, before weights.*brief −0\.500.*helpful 0\.250", text)
+    assert re.search(r"Members’? ?'?disagreement|Members.{0,3} disagreement", text)

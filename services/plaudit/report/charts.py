@@ -67,6 +67,7 @@ class Chart:
     title: str
     unit: str
     note: str
+    along: str = "step"  # what the horizontal axis is
     curves: list[Curve] = field(default_factory=list)
     x_ticks: list[Mark] = field(default_factory=list)
     y_ticks: list[Mark] = field(default_factory=list)
@@ -77,7 +78,7 @@ class Chart:
     def description(self) -> str:
         """For those who hear the page."""
         ends = "; ".join(f"{curve.series.label} ends at {curve.series.last}" for curve in self.curves)
-        return f"{self.title} ({self.unit}) by step: {ends or 'no data'}"
+        return f"{self.title} ({self.unit}) by {self.along}: {ends or 'no data'}"
 
 
 def chart(
@@ -88,14 +89,16 @@ def chart(
     references: Sequence[tuple[float, str]] = (),
     zero: bool = False,
     span: tuple[float, float] | None = None,
+    along: str = "step",
 ) -> Chart:
     """A chart of all `series` on one pair of axes.
 
-    `zero` keeps 0 on the vertical axis; `span` is the first and the last step, so that charts can be compared.
+    `zero` keeps 0 on the vertical axis; `span` is the first and the last step, so that charts can be compared. What is
+    not drawn along steps has ticks at fractions too, and each point marked.
     """
     kept = [one for one in series if any(map(math.isfinite, one.values))]
     if not kept:
-        return Chart(title, unit, note)
+        return Chart(title, unit, note, along)
     steps = sorted({step for one in kept for step in one.steps})
     heights = _finite([v for one in kept for v in (*one.values, *one.low, *one.high)]) + [at for at, _ in references]
     low, high = domain(heights, zero)
@@ -107,12 +110,20 @@ def chart(
         title,
         unit,
         note,
+        along,
         curves=[_curve(one, x, y) for one in kept],
-        x_ticks=[Mark(x(at), label(at, 1.0)) for at in step_ticks(first, last)],
+        x_ticks=_x_ticks(x, first, last, along),
         y_ticks=[Mark(y(at), label(at, y_ticks[1] - y_ticks[0])) for at in y_ticks],
         references=[Mark(y(at), text) for at, text in references],
-        readings=_readings(kept, steps, x, y),
+        readings=_readings(kept, steps, x, y, along),
     )
+
+
+def _x_ticks(x: Scale, first: float, last: float, along: str) -> list[Mark]:
+    if along == "step":
+        return [Mark(x(at), label(at, 1.0)) for at in step_ticks(first, last)]
+    marks = ticks(*widened(first, last))
+    return [Mark(x(at), label(at, marks[1] - marks[0])) for at in marks]
 
 
 def stacked(title: str, unit: str, layers: Sequence[Series], span: tuple[float, float] | None = None) -> Chart:
@@ -175,23 +186,26 @@ def _unbroken(indices: Sequence[int], values: Sequence[float]) -> list[list[int]
     return [run for run in runs if run]
 
 
-def _readings(series: Sequence[Series], steps: Sequence[float], x: Scale, y: Scale) -> list[Reading]:
+def _readings(series: Sequence[Series], steps: Sequence[float], x: Scale, y: Scale, along: str) -> list[Reading]:
     every = math.ceil(len(steps) / MOST_READINGS)
     shown = steps[::every]
     edges = [LEFT, *((x(a) + x(b)) / 2 for a, b in pairwise(shown)), WIDTH - RIGHT]
     return [
-        _reading(series, step, left, right, x, y) for step, left, right in zip(shown, edges, edges[1:], strict=False)
+        _reading(series, along, step, left, right, x, y)
+        for step, left, right in zip(shown, edges, edges[1:], strict=False)
     ]
 
 
-def _reading(series: Sequence[Series], step: float, left: float, right: float, x: Scale, y: Scale) -> Reading:
+def _reading(
+    series: Sequence[Series], along: str, step: float, left: float, right: float, x: Scale, y: Scale
+) -> Reading:
     here = [(one, one.steps.index(step)) for one in series if step in one.steps]
     known = [(one, i, one.values[i]) for one, i in here if math.isfinite(one.values[i])]
     texts = [f"{one.label} {number(value)}" for one, _, value in known] or ["not finite"]
     if len(known) > 3:  # a stack: no room for all
         texts = [f"total {number(math.fsum(value for _, _, value in known))}"]
     dots = [(x(step), y(one.high[i] if one.area else value), one.tone) for one, i, value in known]
-    return Reading(round(left, 1), round(right - left, 1), x(step), " · ".join([f"step {step:g}", *texts]), dots)
+    return Reading(round(left, 1), round(right - left, 1), x(step), " · ".join([f"{along} {step:g}", *texts]), dots)
 
 
 def _finite(values: Sequence[float]) -> list[float]:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plaudit.report import curves, summaries
+from plaudit.report.best_of_n import BestOfN, best_of_n
 from plaudit.report.charts import Chart
+from plaudit.report.curves import Trained
 from plaudit.report.estimates import Change, HeldOut, change, held_out
 from plaudit.report.run_folder import Run, Sample, finite
 from plaudit.report.summaries import Criterion, Share
@@ -42,6 +44,8 @@ class Contents:
     episodes: int | None
     seconds: float | None
     hero: list[Chart]
+    frontier: list[Chart]
+    best_of_n: list[BestOfN]
     charts: list[Chart]
     held_out: list[HeldOut]
     phase_chart: Chart
@@ -55,9 +59,10 @@ class Contents:
     settings_text: str
 
 
-def contents(run: Run, title: str = "", prompts: int = 24) -> Contents:
-    """`prompts`: how many of the held-out prompts are shown, the first ones in the file's order."""
+def contents(run: Run, title: str = "", prompts: int = 24, beside: Sequence[Run] = ()) -> Contents:
+    """`prompts`: how many held-out prompts are shown, the first in the file's order; `beside`: runs on its charts."""
     rows = held_out(run)
+    baseline = best_of_n(run.start)
     pairs = side_by_side(run)
     return Contents(
         title=title or run.name,
@@ -73,7 +78,9 @@ def contents(run: Run, title: str = "", prompts: int = 24) -> Contents:
         episodes=_episodes(run),
         seconds=_seconds(run),
         hero=[curves.score(run), curves.gain(run, rows)],
-        charts=[curves.kl(run, rows), *curves.small(run)],
+        frontier=_frontier(run, rows, beside, baseline),
+        best_of_n=baseline,
+        charts=[curves.kl(run, rows), *curves.services(run), *curves.small(run)],
         held_out=rows,
         phase_chart=curves.phases(run),
         phases=_phases(run),
@@ -85,6 +92,23 @@ def contents(run: Run, title: str = "", prompts: int = 24) -> Contents:
         criteria=summaries.criteria(run.summary),
         settings_text=run.settings_text,
     )
+
+
+def _frontier(run: Run, rows: Sequence[HeldOut], beside: Sequence[Run], baseline: Sequence[BestOfN]) -> list[Chart]:
+    """Score against KL, and gold against KL where it is known; none of a run with nothing to compare."""
+    if not beside and not baseline and len(rows) < 2:
+        return []
+    runs = [Trained(_algorithm(run), rows), *(Trained(other.name, held_out(other)) for other in beside)]
+    titles = {"score": "Score against KL", "gold": "Gold against KL"}
+    charts = [curves.frontier(measure, title, runs, baseline) for measure, title in titles.items()]
+    return [chart for chart in charts if chart.curves]
+
+
+def _algorithm(run: Run) -> str:
+    """As its settings name it."""
+    ppo = run.settings.get("ppo")
+    advantages = ppo.get("advantages") if isinstance(ppo, dict) else None
+    return {"rloo": "RLOO", "grpo": "GRPO"}.get(str(advantages), "PPO")
 
 
 def side_by_side(run: Run) -> list[Pair]:

@@ -1,9 +1,11 @@
 """Which curves the page shows, and from which metrics."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plaudit.report.best_of_n import BestOfN
 from plaudit.report.charts import Chart, Series, chart, stacked
 from plaudit.report.estimates import HeldOut
 from plaudit.report.run_folder import Run, finite
@@ -18,6 +20,14 @@ PHASES = {
     "other": "Other",
 }
 """Of one training step, in their order; "other" is what `seconds_step` has beyond them."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run beside others."""
+
+    label: str
+    rows: Sequence[HeldOut]
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,9 @@ SMALL = (
     Plan("Gradient norm", "before clipping", ("grad_norm", "norm", "slate")),
     Plan("Sampler against learner", "KL, nats per response", ("sampler_kl", "KL", "plum")),
 )
+RUNS = ("blue", "plum", "teal", "rust", "gold", "slate")
+"""Tones of several runs on one chart."""
+KL_AXIS = "KL in nats"
 MISSING_REWARDS = Plan("Missing rewards", "responses per step, dropped", ("missing_rewards", "missing", "rust"))
 
 
@@ -73,6 +86,19 @@ def gain(run: Run, rows: Sequence[HeldOut]) -> Chart:
     return chart(title, "since the first sample", known, note, zero=True, span=span(run))
 
 
+def frontier(measure: str, title: str, runs: Sequence[Trained], baseline: Sequence[BestOfN]) -> Chart:
+    """What each run paid in KL for what it reached on held-out prompts; `measure` is "score" or "gold"."""
+    curves = [
+        _points(run.label, tone, [(row.kl.value, getattr(row, measure)) for row in run.rows if row.kl is not None])
+        for run, tone in zip(runs, RUNS, strict=False)
+    ]
+    best = _points("best-of-n", "grey", [(one.kl_bound, getattr(one, measure)) for one in baseline])
+    upto = f"best-of-n: n = 1 to {baseline[-1].n}, at the bound of its KL; " if baseline else ""
+    return chart(
+        title, "held-out prompts, by KL in nats", [*curves, best], f"{upto}band: ±1 standard error", along=KL_AXIS
+    )
+
+
 def kl(run: Run, rows: Sequence[HeldOut]) -> Chart:
     """KL from the reference with the bound that the run states."""
     bound = finite(run.summary.get("kl_bound"))
@@ -83,6 +109,22 @@ def kl(run: Run, rows: Sequence[HeldOut]) -> Chart:
     ]
     references = [] if bound is None else [(bound, "bound")]
     return chart("KL from the reference", "nats per response", curves, "", references, zero=True, span=span(run))
+
+
+def services(run: Run) -> list[Chart]:
+    """Of a run with several reward services or an ensemble: what each said, and how far an ensemble's members lay apart."""
+    titles = {"score": "Score by service", "disagreement": "Members' disagreement"}
+    units = {"score": "mean, before weights", "disagreement": "standard deviation, mean"}
+    charts = []
+    for kind, title in titles.items():
+        names = sorted({name for row in run.steps for name in row if re.fullmatch(rf"{kind}_\w+_mean", name)})
+        shown = [
+            _series(run, name, name.removeprefix(f"{kind}_").removesuffix("_mean"), tone)
+            for name, tone in zip(names, RUNS, strict=False)
+        ]
+        if shown:
+            charts.append(chart(title, units[kind], shown, span=span(run)))
+    return charts
 
 
 def small(run: Run) -> list[Chart]:
@@ -113,6 +155,15 @@ def phase_seconds(row: dict[str, float], name: str) -> float:
 def _series(run: Run, metric: str, label: str, tone: str) -> Series:
     values = [row.get(metric, math.nan) for row in run.steps]
     return Series(label, tone, [row["step"] for row in run.steps], values)
+
+
+def _points(label: str, tone: str, points: Sequence[tuple[float, Estimate | None]]) -> Series:
+    """(KL, measure) in the order of training; the KL rounded, as it is shown."""
+    known = [(round(x, 3), one) for x, one in points if one is not None]
+    errors = [one.standard_error or 0.0 for _, one in known]
+    values = [one.value for _, one in known]
+    low, high = ([v + sign * e for v, e in zip(values, errors, strict=True)] for sign in (-1, 1))
+    return Series(label, tone, [x for x, _ in known], values, low, high)
 
 
 def _estimates(label: str, tone: str, rows: Sequence[HeldOut], estimates: Sequence[Estimate | None]) -> Series:

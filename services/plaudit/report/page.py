@@ -1,4 +1,4 @@
-"""`plaudit report RUN_FOLDER [title=... prompts=...]`: one page that a run leaves behind.
+"""`plaudit report RUN_FOLDER [title=... prompts=... beside=FOLDER,FOLDER]`: one page that a run leaves behind.
 
     run folder -> run_folder (read) -> estimates, curves (what it says) -> templates (how it looks) -> report.html
 
@@ -6,6 +6,7 @@ The page is one file without a script: styles and charts are inside it, a policy
 anything, and every text of a model or a data set is escaped.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ class ReportSettings:
 
     title: str = ""  # the folder's name where empty
     prompts: Annotated[int, Field(ge=0)] = 24  # held-out prompts whose responses are shown
+    beside: str = ""  # other run folders, with commas between: on the charts against KL
 
 
 DEFAULTS = ReportSettings()
@@ -49,14 +51,15 @@ def write(folder: Path, settings: ReportSettings = DEFAULTS) -> Path:
 
     Raises ConfigurationError when `folder` is no run folder, or cannot be written.
     """
-    page = render(run_folder.read(folder), settings)
+    beside = [run_folder.read(Path(name)) for name in settings.beside.split(",") if name]
+    page = render(run_folder.read(folder), settings, beside)
     target = folder / "report.html"
     with writing("report", target):
         write_text(target, page)
     return target
 
 
-def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS) -> str:
+def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS, beside: Sequence[run_folder.Run] = ()) -> str:
     """The page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -70,5 +73,5 @@ def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS) -> str:
         environment.filters[name] = getattr(formatting, name)
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
     return environment.get_template("page.html").render(
-        page=contents(run, settings.title, settings.prompts), style=style, geometry=charts
+        page=contents(run, settings.title, settings.prompts, beside), style=style, geometry=charts
     )

@@ -34,6 +34,7 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)  # metrics.jsonl, ascending, one entry per step
     samples: dict[int, list[Sample]] = field(default_factory=dict)  # by step, ascending
+    start: list[Sample] = field(default_factory=list)  # many answers to each prompt by the starting policy
     summary: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)  # what could not be read
 
@@ -52,6 +53,7 @@ def read(folder: Path) -> Run:
         settings=_settings(text, problems),
         steps=_steps(folder / "metrics.jsonl", problems),
         samples=_samples(folder / "samples", problems),
+        start=[_sample(row) for row in _rows(folder / "samples/start.jsonl", problems)],
         summary=_summary(folder / "summary.json", problems),
         problems=problems,
     )

@@ -1,5 +1,6 @@
 """The trainer's Prometheus metrics: those of `metrics.jsonl` as `plaudit_ppo_*`, and how the run fares."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -26,6 +27,12 @@ LEARNING = {
     "sampler_kl": "KL from the learner's to the workers' distribution, nats per response.",
 }
 
+
+# of several reward services, or an ensemble: `{kind}_{service}_mean`
+SERVICES = {
+    "score": "Mean score that one service gave in the step, before its weight.",
+    "disagreement": "Mean standard deviation of an ensemble's members in the step.",
+}
 
 DURATION_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)  # seconds: a toy's step to a large model's
 
@@ -84,6 +91,10 @@ class TrainerMetrics:
         self._version = Gauge(
             "plaudit_rollout_policy_version", "Weight version the workers sample with.", registry=self.registry
         )
+        self._services = {
+            kind: Gauge(f"plaudit_reward_client_{kind}", text, ["service"], registry=self.registry)
+            for kind, text in SERVICES.items()
+        }
         self._learning = {
             name: Gauge(f"plaudit_ppo_{name}", text, registry=self.registry) for name, text in LEARNING.items()
         }
@@ -106,9 +117,11 @@ class TrainerMetrics:
         self._nonfinite.inc(self._since("nonfinite", int(metrics["nonfinite_updates"])))
         for name in self._learning.keys() & metrics.keys():
             self._learning[name].set(metrics[name])
-        for name in metrics:
+        for name, value in metrics.items():
+            if found := re.fullmatch(r"(score|disagreement)_(\w+)_mean", name):
+                self._services[found[1]].labels(found[2]).set(value)
             if name.startswith("seconds_") and name != "seconds_step":  # the whole is not one of its parts
-                self._phase.labels(name.removeprefix("seconds_")).observe(metrics[name])
+                self._phase.labels(name.removeprefix("seconds_")).observe(value)
 
     def observe_services(self, pool: PoolCounts, missing: Mapping[str, int], retries: int) -> None:
         """Running totals of pool and reward client; `missing` is of this step's training prompts, by reason."""

@@ -106,6 +106,9 @@ class Run:
 
     def _step(self, enter: Callable[[str], None]) -> None:
         step = self.state.step
+        if step == 0 and self.settings.samples.best_of:
+            enter("samples")
+            self.sampler.draw_start()
         if step % self.settings.samples.every == 0:
             enter("samples")
             self.sampler.draw(step)
@@ -191,7 +194,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     controller, shaper = kl_controller(settings.ppo.kl), ScoreShaper(settings.ppo.scores)
     loop = Loop(stream, pool, scorer, learner, controller, shaper, settings.ppo, sampling, pad, settings.steps, texts)
     folder = Path(settings.folder)
-    sampler = Sampler(folder / "samples", held_out, settings.samples.per_prompt, sampling, pool, scorer, learner, pad)
+    per_prompt, best_of = settings.samples.per_prompt, settings.samples.best_of
+    sampler = Sampler(folder / "samples", held_out, per_prompt, best_of, sampling, pool, scorer, learner, pad)
 
     state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
     pool.set_weights(state.step, learner.weights())

@@ -1,4 +1,7 @@
-"""`samples/step-N.jsonl`: the same held-out prompts, answered by the policy of step N: so one can read the change."""
+"""`samples/step-N.jsonl`: the same held-out prompts, answered by the policy of step N: so one can read the change.
+
+`samples/start.jsonl`: many answers to each by the policy that the run started from, for best-of-n.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ class Sampler:
     folder: Path
     prompts: Sequence[Prompt]
     per_prompt: int
+    best_of: int
     sampling: Sampling
     pool: RolloutPool
     scorer: Scorer
@@ -30,13 +34,30 @@ class Sampler:
 
         The seeds of a response depend on its prompt alone, so what changes between two files is the policy.
         """
-        requests = [RolloutRequest(prompt, 0, sample) for prompt in self.prompts for sample in range(self.per_prompt)]
-        trajectories = self.pool.generate(requests, self.sampling)
-        scored = self.scorer.score(trajectories)
+        trajectories, scored = self._answers(self.per_prompt)
         kl = self._kl([one for one in scored if one is not None])
+        return self._write(f"step-{step:05d}", trajectories, scored, kl)
+
+    def draw_start(self) -> list[dict[str, object]]:
+        """`best_of` answers to every held-out prompt, before the first step: their KL is 0."""
+        trajectories, scored = self._answers(self.best_of)
+        return self._write("start", trajectories, scored, {one.request.id: 0.0 for one in trajectories})
+
+    def _answers(self, each: int) -> tuple[list[Trajectory], list[ScoredTrajectory | None]]:
+        requests = [RolloutRequest(prompt, 0, sample) for prompt in self.prompts for sample in range(each)]
+        trajectories = self.pool.generate(requests, self.sampling)
+        return trajectories, self.scorer.score(trajectories)
+
+    def _write(
+        self,
+        name: str,
+        trajectories: list[Trajectory],
+        scored: list[ScoredTrajectory | None],
+        kl: dict[str, float],
+    ) -> list[dict[str, object]]:
         rows = [_row(trajectory, one, kl) for trajectory, one in zip(trajectories, scored, strict=True)]
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_rows(self.folder / f"step-{step:05d}.jsonl", rows)
+        write_rows(self.folder / f"{name}.jsonl", rows)
         return rows
 
     def _kl(self, scored: list[ScoredTrajectory]) -> dict[str, float]:

@@ -52,6 +52,7 @@ class SamplesSettings:
 
     every: Annotated[int, Field(ge=1)] = 10
     per_prompt: Annotated[int, Field(ge=1)] = 1
+    best_of: Annotated[int, Field(ge=0)] = 16  # answers of the starting policy to each: the report's best-of-n; 0: none
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
