@@ -94,9 +94,8 @@ def frontier(measure: str, title: str, runs: Sequence[Trained], baseline: Sequen
     ]
     best = _points("best-of-n", "grey", [(one.kl_bound, getattr(one, measure)) for one in baseline])
     upto = f"best-of-n: n = 1 to {baseline[-1].n}, at the bound of its KL; " if baseline else ""
-    return chart(
-        title, "held-out prompts, by KL in nats", [*curves, best], f"{upto}band: ±1 standard error", along=KL_AXIS
-    )
+    unit, note = "held-out prompts, by KL in nats", f"{upto}band: ±1 standard error"
+    return chart(title, unit, [*curves, best], note, along=KL_AXIS)
 
 
 def kl(run: Run, rows: Sequence[HeldOut]) -> Chart:
@@ -112,8 +111,8 @@ def kl(run: Run, rows: Sequence[HeldOut]) -> Chart:
 
 
 def services(run: Run) -> list[Chart]:
-    """Of a run with several reward services or an ensemble: what each said, and how far an ensemble's members lay apart."""
-    titles = {"score": "Score by service", "disagreement": "Members' disagreement"}
+    """Of several reward services: what each said; of an ensemble: how far its members lay apart."""
+    titles = {"score": "Score by service", "disagreement": "Ensemble disagreement"}
     units = {"score": "mean, before weights", "disagreement": "standard deviation, mean"}
     charts = []
     for kind, title in titles.items():
