@@ -38,7 +38,7 @@ def logprobs_are_those_of_each_row_alone(folder: Path) -> None:
 
 def the_first_ratio_is_one(folder: Path) -> None:
     """Rule 3: before the first step of an update old and new policy are one, nothing is clipped, no KL between them."""
-    ppo = PPOSettings(epochs=1, learning_rate=1e-3)
+    ppo = PPOSettings(epochs=1, learning_rate=1e-3, sampler_correction="none")
     learner, batch = local(folder, ppo), ragged_batch()
     for step in range(2):
         statistics = learner.update(batch, targets_of(learner, batch, ppo), step)
@@ -121,7 +121,7 @@ def weights_are_the_learners_own(folder: Path) -> None:
 def the_penalty_pulls_back(folder: Path) -> None:
     """Rule 8: away from its reference, with no scores and a large coefficient, the policy comes closer to it."""
     learner, batch = local(folder), _two_answers()
-    ppo = PPOSettings(epochs=1, learning_rate=1e-3, whiten_advantages=False, gae_lambda=1.0)
+    ppo = dataclasses.replace(LIVELY, epochs=1, learning_rate=1e-3, whiten_advantages=False, gae_lambda=1.0)
     for step in range(20):  # away: the first answer is good
         learner.update(batch, make_targets(batch, learner.evaluate(batch), 0.0, ppo)[0], step)
     silent = dataclasses.replace(batch, scores=np.zeros_like(batch.scores))

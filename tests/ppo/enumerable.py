@@ -4,6 +4,7 @@ Two prompts, five words and the end-of-sequence token; responses of at most one 
 optimum of E[r] - beta KL is known: pi*(y | x) is proportional to pi_ref(y | x) exp(r(x, y) / beta).
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def ppo_step(
     everything = learner.evaluate(world.batch)
     rng = np.random.default_rng([ppo.epochs, step])
     rows = world.sample(world.by_prompt(everything.logprobs), count, rng)
-    batch = TrainingBatch(*(getattr(world.batch, name)[rows] for name in world.batch.__slots__))
     evaluation = Evaluation(*(getattr(everything, name)[rows] for name in everything.__slots__))
+    batch = TrainingBatch(*(getattr(world.batch, name)[rows] for name in world.batch.__slots__))
+    batch = dataclasses.replace(batch, sampler_logprobs=evaluation.logprobs)
     targets, statistics = make_targets(batch, evaluation, beta, ppo)
     return statistics | learner.update(batch, targets, step, ppo.learning_rate_scale(step, steps)), everything

@@ -10,8 +10,11 @@ from plaudit.trajectory import TrainingBatch
 
 TEMPERATURE = 0.7
 LORA = LoraSettings(rank=4, alpha=8.0)
-LIVELY = PPOSettings(learning_rate=3e-3, epochs=2, minibatches=2, max_grad_norm=10.0, adam_eps=1e-2)
-"""Moves a tiny model visibly in one update. With such an epsilon Adam's steps are smooth: rounding stays rounding."""
+LIVELY = PPOSettings(
+    learning_rate=3e-3, epochs=2, minibatches=2, max_grad_norm=10.0, adam_eps=1e-2, sampler_correction="none"
+)
+"""Moves a tiny model visibly in one update. With such an epsilon Adam's steps are smooth: rounding stays rounding. No
+sampler's correction: ragged batches come from none."""
 
 
 def local(folder: Path, ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> LocalLearner:

@@ -1,11 +1,16 @@
-"""Policy and critic have each their learning rate."""
+"""Policy and critic have each their learning rate; Adam's epsilon stands where PyTorch has it."""
 
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from policy.tiny import tiny_llama
+
+from plaudit.ppo.collective import Single
+from plaudit.ppo.optimizer import Optimizer
+from plaudit.ppo.settings import PPOSettings
 
 from .learners import LIVELY, learn, local
 from .ragged import ragged_batch
@@ -28,3 +33,16 @@ def test_each_moves_at_its_own_rate(tmp_path: Path, critic: str, rate: float, cr
         if not np.array_equal(array, after[name])
     }
     assert found == moved
+
+
+@pytest.mark.parametrize("gradient", [1e-7, 1e-5, 1e-3, 1.0])
+def test_the_first_step_is_damped_where_gradients_are_no_larger_than_epsilon(gradient: float):
+    """Rule 19: rate * g / (|g| + eps); with 1e-8 a gradient of 1e-7 would move its weight by all of the rate."""
+    weight = torch.nn.Parameter(torch.zeros(3))
+    ppo = PPOSettings(learning_rate=0.1, max_grad_norm=1e6)
+    optimizer = Optimizer({"causal_lm.weight": weight}, ppo, Single())
+    optimizer.zero_gradient()
+    (weight * gradient).sum().backward()
+    optimizer.step(1.0)
+    expected = -0.1 * gradient / (gradient + 1e-5)
+    np.testing.assert_allclose(weight.detach().numpy(), np.full(3, expected), rtol=1e-4)

@@ -110,7 +110,16 @@ def test_without_any_score_the_run_stops(policy: PolicySettings) -> None:
 
 def test_the_learning_rate_follows_its_schedule(policy: PolicySettings) -> None:
     loop = make_loop(policy, learning_rate_schedule="linear")  # type: ignore[arg-type]
-    assert [loop.step(step)["learning_rate"] for step in (0, 3)] == pytest.approx([1e-3, 0.25e-3])
+    rates = [loop.step(step)["learning_rate"] for step in range(4)]
+    assert rates == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+
+
+def test_responses_of_other_weights_end_the_run(policy: PolicySettings) -> None:
+    """Rule 15."""
+    loop = make_loop(policy)
+    loop.step(0)
+    with pytest.raises(RunFailed, match=r"step 2: the workers sampled with the weights of version 1"):
+        loop.step(2)
 
 
 def test_a_policy_too_far_from_its_reference_is_not_updated(policy: PolicySettings) -> None:

@@ -98,6 +98,7 @@ class PPOConfig:
             minibatches=self.batch_size // self.backward_batch_size,
             learning_rate=self.learning_rate,
             adam_eps=1e-8,
+            sampler_correction="none",  # nobody kept the sampler's log-probabilities
             clip_range=self.cliprange,
             value_clip_range=self.cliprange_value,
             value_coef=self.vf_coef,

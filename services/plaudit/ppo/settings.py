@@ -61,6 +61,8 @@ class PPOSettings:
     max_grad_norm: Positive = 1.0
 
     clip_range: Positive = 0.2  # of the ratio
+    sampler_correction: Literal["none", "truncate", "mask"] = "truncate"  # where sampler and learner are not one
+    sampler_weight_cap: Annotated[float, Field(ge=1)] = 2.0  # truncate: to at most this; mask: 0 outside 1/cap .. cap
     value_clip_range: Positive = 0.2  # of a value's move away from the rollout's
     value_coef: NotNegative = 0.1  # lm-hp
     entropy_coef: NotNegative = 0.0  # a bonus keeps exploration alive where rewards are sparse

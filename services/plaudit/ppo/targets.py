@@ -48,7 +48,7 @@ def make_targets(
 
     `scores` (B,): those to learn from, if not the batch's own. Statistics: kl (k1, nats per response, mean over
     responses), reward_mean (score less penalty, per response), advantage_std (before whitening), sampler_kl (of the
-    sampler from the learner, nats per response; 0 if they agree).
+    sampler from the learner, nats per response; 0 if they agree), sampler_weight_mean (`sampler_weights`, per token).
     """
     mask = torch.from_numpy(batch.response_mask)
     in_reward = 0.0 if ppo.kl_in_loss else kl_coef
@@ -63,15 +63,35 @@ def make_targets(
     }
     if ppo.whitens:
         advantages = whiten(advantages, mask)
+    weights = sampler_weights(evaluation.logprobs - batch.sampler_logprobs, ppo)
+    statistics["sampler_weight_mean"] = float(weights[batch.response_mask].mean())
     targets = Targets(
         old_logprobs=evaluation.logprobs,
         reference_logprobs=evaluation.reference_logprobs,
         old_values=evaluation.values,
-        advantages=advantages.numpy(),
+        advantages=weights * advantages.numpy(),  # weights are not negative: as good as weighing the clipped loss
         returns=returns.numpy(),
         kl_loss_coef=kl_coef if ppo.kl_in_loss else 0.0,
     )
     return targets, statistics
+
+
+def sampler_weights(log_ratio: Floats, ppo: PPOSettings) -> Floats:
+    """(B, T): how much likelier the learner finds each token than the sampler did, within bounds; 1 if they agree.
+
+    The workers' kernels, type or weights may differ from the learner's. PPO's ratio corrects from the learner before
+    the update to the learner now; this weight from the sampler to the learner before the update. Bounded, it is biased
+    and of finite variance ("truncate": Ionides 2008; "mask": IcePop). The loss is still divided by all tokens.
+    """
+    if ppo.sampler_correction == "none":
+        return np.ones_like(log_ratio)
+    cap = np.float32(ppo.sampler_weight_cap)
+    weights: Floats = np.exp(
+        np.minimum(log_ratio, np.log(cap) + 1)
+    )  # no overflow: beyond the cap, size does not matter
+    if ppo.sampler_correction == "truncate":
+        return np.minimum(weights, cap)
+    return np.where((weights >= 1 / cap) & (weights <= cap), weights, np.float32(0)).astype(np.float32)
 
 
 def penalties(evaluation: Evaluation, ppo: PPOSettings) -> Tensor:

@@ -27,7 +27,7 @@ from plaudit.ppo.targets import make_targets
 from plaudit.trainer.pretraining import TextStream
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import RolloutPool, Scorer
-from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch
+from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch, Trajectory
 
 Metrics = dict[str, float]
 
@@ -65,6 +65,7 @@ class Loop:
         # 2. The current policy answers them, in the workers.
         with self._phase("generate"):
             trajectories = self.pool.generate(requests, self.sampling)
+        _check_versions(trajectories, step)
 
         # 3. The reward server judges the answers. What has no score is dropped, never given a number.
         with self._phase("score"):
@@ -126,6 +127,12 @@ class Loop:
         started = monotonic()
         yield
         self._seconds[name] = monotonic() - started
+
+
+def _check_versions(trajectories: list[Trajectory], step: int) -> None:
+    """On-policy means sampled with the weights that learn now."""
+    if stale := sorted({one.weight_version for one in trajectories} - {step}):
+        raise RunFailed(f"step {step}: the workers sampled with the weights of version {stale[0]}")
 
 
 def _rollout_metrics(scored: list[ScoredTrajectory], batch: TrainingBatch) -> Metrics:
