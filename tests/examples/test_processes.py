@@ -1,16 +1,11 @@
-"""Programs of the demo: their failures are named, and nothing that they started outlives them."""
+"""Programs of an example: their failures are named, and nothing that they started outlives them."""
 
-import os
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from processes import ProgramFailed, Programs
-from run import MARKER, claim
 
 SLEEPS_WITH_A_CHILD = """
 import pathlib, subprocess, sys, time
@@ -60,28 +55,3 @@ def test_memory_of_children_counts():
         hold = "import time; block = bytearray(b'x') * 200_000_000; time.sleep(2.5)"
         programs.run("holder", [sys.executable, "-c", hold])
     assert 0 < alone < programs.memory.peak_bytes - 150_000_000
-
-
-def test_ctrl_c_ends_everything_quickly(tmp_path):
-    """A demo stopped in its first phase leaves no process behind."""
-    script = Path(__file__).parents[2] / "examples" / "demo" / "run.py"
-    demo = subprocess.Popen([sys.executable, str(script), "--folder", str(tmp_path / "demo")], stderr=subprocess.PIPE)
-    started = time.monotonic()
-    while not (children := psutil.Process(demo.pid).children()) and time.monotonic() < started + 20:
-        time.sleep(0.05)
-    os.kill(demo.pid, signal.SIGINT)
-    _, errors = demo.communicate(timeout=20)
-    assert demo.returncode == 130
-    assert b"interrupted" in errors
-    assert children
-    assert all(gone(child.pid) for child in children)
-
-
-def test_an_older_demo_is_replaced_but_nothing_else(tmp_path):
-    folder = tmp_path / "demo"
-    assert claim(folder)
-    (folder / "old").touch()
-    assert claim(folder)
-    assert [path.name for path in folder.iterdir()] == [MARKER]
-    assert not claim(tmp_path)
-    assert (tmp_path / "demo").is_dir()

@@ -1,4 +1,4 @@
-"""Programs of the demo as child processes: started, waited for, measured, and all ended however the demo ends."""
+"""Programs of an example as child processes: started, waited for, measured, and all ended however the example ends."""
 
 import os
 import signal

@@ -1,0 +1,152 @@
+"""What the examples that run several programs share: one folder, phases in order, and an end without remains.
+
+An example is a class with a `run` and a `name`; `main` reads its command line:
+
+    python examples/NAME/run.py [--seed 0] [--folder runs/NAME] [key=value ...]
+
+`key=value` overrides the settings of its PPO run.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from processes import ProgramFailed, Programs
+from rich.console import Console
+
+EXAMPLES = Path(__file__).parents[1]
+WORLD = EXAMPLES / "demo"
+PLAUDIT = (sys.executable, "-m", "plaudit.cli")
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    # One thread per program: at this size a second one gains a third on an idle machine, and doubles the time on a
+    # busy one.
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+}
+
+
+class Example(ABC):
+    """One run of an example in one folder."""
+
+    name: ClassVar[str]  # its folder under examples/
+    console = Console()
+
+    def __init__(self, folder: Path, seed: int, overrides: list[str], programs: Programs) -> None:
+        self.folder, self.seed, self.overrides = folder, seed, overrides
+        self.programs = programs
+        self.seconds: dict[str, float] = {}
+
+    @abstractmethod
+    def run(self) -> bool:
+        """All of it; False when it did not reach what it promises."""
+
+    def phases(self, works: Mapping[str, Callable[[], None]]) -> None:
+        """One after the other, under its name and timed."""
+        for number, (name, work) in enumerate(works.items(), start=1):
+            self.console.rule(f"[bold]{number}/{len(works)}  {name}", align="left")
+            started = time.monotonic()
+            work()
+            self.seconds[name] = time.monotonic() - started
+
+    def world(self) -> None:
+        """The demo's text world: data of all stages in `data/`, a model with random weights in `base/`."""
+        self.script(WORLD / "prepare.py")
+
+    def fine_tune(self, **settings: object) -> None:
+        """From random weights to readable English, in `sft/`."""
+        self.plaudit(
+            "sft",
+            WORLD / "settings" / "sft.yaml",
+            policy__model=self.folder / "base",
+            data__source=self.folder / "data" / "demonstrations.jsonl",
+            output=self.folder / "sft",
+            training__seed=self.seed,
+            **settings,
+        )
+
+    def serve(self, file: Path, **settings: object) -> None:
+        """A reward server on any free port, in the background; `address` then says where."""
+        ready, log = self.folder / "ready.json", self.folder / "serve.log"
+        free = {"address": "127.0.0.1:0", "http_address": "127.0.0.1:0"}
+        command = self._command("serve", file, ready_file=ready, **free, **settings)
+        self.programs.serve("plaudit serve", command, log, ready)
+        self.console.print(f"reward server ready at {self.address}, its log in {log}")
+
+    @property
+    def address(self) -> str:
+        """The reward server's."""
+        return str(json.loads((self.folder / "ready.json").read_text(encoding="utf-8"))["address"])
+
+    def train(self, file: Path, **settings: object) -> None:
+        """PPO on the world's prompts against the reward server, in `ppo/`."""
+        data = self.folder / "data"
+        self.plaudit(
+            "train",
+            file,
+            *self.overrides,
+            folder=self.folder / "ppo",
+            prompts__data__source=data / "practice.jsonl",
+            prompts__held_out__source=data / "held_out.jsonl",
+            reward__address=self.address,
+            seed=self.seed,
+            **settings,
+        )
+
+    def script(self, path: Path, *arguments: object) -> None:
+        """`python path FOLDER SEED arguments`."""
+        command = [sys.executable, str(path), str(self.folder), str(self.seed), *map(str, arguments)]
+        self.programs.run(path.name, command)
+
+    def plaudit(self, command: str, file: Path, *overrides: str, **settings: object) -> None:
+        """`plaudit command file key=value ...`; a double underscore stands for the dot in a key."""
+        self.programs.run(f"plaudit {command}", self._command(command, file, *overrides, **settings))
+
+    def _command(self, command: str, file: Path, *overrides: str, **settings: object) -> list[str]:
+        own = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
+        return [*PLAUDIT, command, str(file), *own, *overrides]
+
+
+def main(kind: type[Example]) -> int:
+    """Parses, runs, and ends whatever was started. Returns the exit code."""
+    parsed = _parser(kind).parse_args()
+    if not claim(parsed.folder, kind.name):
+        print(f"{kind.name}: {parsed.folder} holds something else: choose another --folder", file=sys.stderr)
+        return 2
+    try:
+        with Programs(ENVIRONMENT) as programs:
+            return 0 if kind(parsed.folder, parsed.seed, parsed.overrides, programs).run() else 1
+    except ProgramFailed as error:
+        print(f"{kind.name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{kind.name}: interrupted, everything that it started has ended", file=sys.stderr)
+        return 130
+
+
+def claim(folder: Path, name: str) -> bool:
+    """Makes the folder, empty but for a marker; False where it holds something that this example did not write."""
+    marker = folder / f".plaudit-{name}"
+    if folder.exists() and any(folder.iterdir()):
+        if not marker.is_file():
+            return False
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return True
+
+
+def _parser(kind: type[Example]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(kind.__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs") / kind.name, help="what an older run left in it is replaced"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the PPO run")
+    return parser
