@@ -11,7 +11,7 @@ from plaudit.cli import COMMANDS
 from plaudit.evaluation.accuracy import AccuracySettings
 from plaudit.evaluation.score import ScoreSettings
 from plaudit.finetune.demonstrations import read_demonstrations
-from plaudit.finetune.reward_model import RewardModelSettings
+from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.sft import SFTSettings
 from plaudit.preferences.reading import read_preferences
 from plaudit.reward.settings import ServerSettings

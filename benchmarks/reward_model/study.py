@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
-from plaudit.finetune.pairs import render_pairs, score_ids
-from plaudit.finetune.reward_model import RewardModelSettings, fit
+from plaudit.finetune.pairs import render_pairs
+from plaudit.finetune.reward_model import fit
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.token_rows import score_ids
 from plaudit.finetune.training import TrainingSettings
 from plaudit.policy.settings import PolicySettings
 from plaudit.preferences.agreement import length_outcomes, outcomes

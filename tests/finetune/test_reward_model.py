@@ -9,8 +9,10 @@ import torch
 from plaudit.cli import main
 from plaudit.errors import RunFailed
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
-from plaudit.finetune.pairs import render_pairs, score_ids
-from plaudit.finetune.reward_model import RewardModelSettings, train
+from plaudit.finetune.pairs import render_pairs
+from plaudit.finetune.reward_model import train
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.token_rows import score_ids
 from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.preferences.reading import Preference, Side, read_preferences
 from plaudit.reward import folder as reward_folder

@@ -33,7 +33,7 @@ def ask_server(server: RewardServerSettings, preferences: Sequence[Preference]) 
 
 def ask_folder(folder: Path, preferences: Sequence[Preference]) -> Answers:
     """Loads the folder and checks it as a server would at its start. Raises ConfigurationError."""
-    from plaudit.finetune.pairs import score_ids
+    from plaudit.finetune.token_rows import score_ids
     from plaudit.reward import folder as reward_folder
     from plaudit.reward.errors import InputTooLong, RequestError
     from plaudit.reward.loading import load_model, load_tokenizer, pad_id, score_alone

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.demonstrations import Demonstration, read_demonstrations
-from plaudit.finetune.pairs import RenderedPairs, score_ids
+from plaudit.finetune.token_rows import Ids, score_ids
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import InputTooLong, RequestError
 from plaudit.reward.rendering import Rendering, render
@@ -64,11 +64,10 @@ def _ids_or_none(
 
 
 def calibrate(
-    model: Classifier, tokenizer: PreTrainedTokenizerBase, pairs: RenderedPairs, demonstrations: list[list[int]]
+    model: Classifier, tokenizer: PreTrainedTokenizerBase, responses: list[Ids], demonstrations: list[Ids]
 ) -> Calibration:
     """Standard deviation 1 on the training responses; mean 0 there too, or on the demonstrations."""
-    rows = _spread(pairs.chosen_ids, CALIBRATION_ROWS // 2) + _spread(pairs.rejected_ids, CALIBRATION_ROWS // 2)
-    scores = score_ids(model, rows, tokenizer.pad_token_id, "calibrating")
+    scores = score_ids(model, _spread(responses, CALIBRATION_ROWS), tokenizer.pad_token_id, "calibrating")
     centre = score_ids(model, demonstrations, tokenizer.pad_token_id, "centring") if demonstrations else scores
     deviation = float(np.std(scores))
     if not np.isfinite(deviation) or deviation < 1e-6:

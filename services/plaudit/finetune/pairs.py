@@ -1,21 +1,27 @@
-"""Preferences as the token ids a reward model reads, and the scores a model gives them."""
+"""Preferences as the token ids a reward model reads, and what it learns from them by Bradley and Terry's loss:
+
+-log sigmoid(r(chosen) - r(rejected) - margin), by trl's RewardTrainer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from transformers import PreTrainedTokenizerBase
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+from trl.trainer.reward_config import RewardConfig
+from trl.trainer.reward_trainer import RewardTrainer
 
-from plaudit.errors import ConfigurationError
 from plaudit.finetune.classifier import Classifier
-from plaudit.preferences.reading import Preference, Side
-from plaudit.reward.errors import InputTooLong, RequestError
-from plaudit.reward.rendering import Rendered, Rendering, render
-from plaudit.telemetry.progress import bar
-
-TOKENS_PER_FORWARD = 16_384
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.token_rows import Ids, render_sides
+from plaudit.finetune.training import trainer_arguments
+from plaudit.preferences.agreement import Agreement, agreement
+from plaudit.preferences.reading import Preference
+from plaudit.reward.calibration import Calibration
+from plaudit.reward.rendering import Rendering
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +29,27 @@ class RenderedPairs:
     """Preferences that fit, in order, and an account of those that did not."""
 
     preferences: list[Preference]
-    chosen_ids: list[list[int]]
-    rejected_ids: list[list[int]]
+    chosen_ids: list[Ids]
+    rejected_ids: list[Ids]
     cut: int  # had the head of a prompt cut
     left_out: int  # are longer than the model reads, and nothing of them may be cut
 
     def __len__(self) -> int:
         return len(self.preferences)
 
-    def columns(self) -> dict[str, list[list[int]] | list[float]]:
+    @property
+    def rows(self) -> list[Ids]:
+        """All responses, the chosen ones first."""
+        return self.chosen_ids + self.rejected_ids
+
+    @property
+    def unit(self) -> Calibration | None:
+        """None: raw scores have no unit but their own."""
+        return None
+
+    def columns(self) -> dict[str, list[Ids] | list[float]]:
         """What trl's RewardTrainer reads; a margin that a row does not give is 0."""
-        columns: dict[str, list[list[int]] | list[float]] = {
+        columns: dict[str, list[Ids] | list[float]] = {
             "chosen_ids": self.chosen_ids,
             "rejected_ids": self.rejected_ids,
         }
@@ -41,62 +57,44 @@ class RenderedPairs:
             columns["margin"] = [preference.margin or 0.0 for preference in self.preferences]
         return columns
 
+    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedPairs") -> Agreement:
+        """How often raw scores (2n,) of `rows` agree, the length rule beside it."""
+        return agreement(scores[: len(self)], scores[len(self) :], self.preferences)
+
 
 def render_pairs(
     tokenizer: PreTrainedTokenizerBase, rendering: Rendering, preferences: Sequence[Preference], name: str
 ) -> RenderedPairs:
     """Renders both sides as the server will. ConfigurationError where nothing fits or a row cannot be rendered."""
-    pairs = RenderedPairs([], [], [], cut=0, left_out=0)
-    cut = left_out = 0
-    with bar(f"tokenising {name}", len(preferences)) as shown:
-        for preference in preferences:
-            try:
-                chosen, rejected = (_render(tokenizer, rendering, s) for s in (preference.chosen, preference.rejected))
-            except InputTooLong:
-                left_out += 1
-            except RequestError as error:
-                raise ConfigurationError(f"{preference.where}: {error}") from None
-            else:
-                pairs.preferences.append(preference)
-                pairs.chosen_ids.append(chosen.input_ids)
-                pairs.rejected_ids.append(rejected.input_ids)
-                cut += bool(chosen.truncated_tokens or rejected.truncated_tokens)
-            shown.advance()
-    if preferences and not pairs.preferences:
-        raise ConfigurationError(
-            f"every one of the {len(preferences)} preferences is longer than rendering.max_tokens "
-            f"{rendering.max_tokens}: raise it, or set rendering.truncation to left_prompt"
-        )
-    return RenderedPairs(pairs.preferences, pairs.chosen_ids, pairs.rejected_ids, cut, left_out)
+    found = render_sides(tokenizer, rendering, preferences, lambda one: (one.chosen, one.rejected), f"{name} pairs")
+    chosen, rejected = ([sides[place] for sides in found.ids] for place in (0, 1))
+    return RenderedPairs(found.judgements, chosen, rejected, found.cut, found.left_out)
 
 
-def score_ids(
-    model: Classifier, rows: Sequence[Sequence[int]], pad_token_id: int, name: str
-) -> npt.NDArray[np.float64]:
-    """Raw scores (n,) of rows of ids, in evaluation mode; rows of like length share a forward pass."""
-    scores = np.zeros(len(rows))
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    with bar(name, len(rows)) as shown, torch.inference_mode():
-        while order:
-            width = len(rows[order[0]])
-            batch, order = _split(order, max(1, TOKENS_PER_FORWARD // max(width, 1)))
-            ids = torch.full((len(batch), width), pad_token_id)
-            mask = torch.zeros_like(ids)
-            for place, index in enumerate(batch):
-                ids[place, : len(rows[index])] = torch.tensor(rows[index])
-                mask[place, : len(rows[index])] = 1
-            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
-            scores[batch] = logits[:, 0].float().cpu().numpy()
-            shown.advance(len(batch))
-    model.train(training)
-    return scores
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, rendering: Rendering, side: Side) -> Rendered:
-    return render(tokenizer, rendering, prompt=side.text, response=side.response, messages=side.messages)
-
-
-def _split(order: list[int], count: int) -> tuple[list[int], list[int]]:
-    return order[:count], order[count:]
+def pairs_trainer(
+    settings: RewardModelSettings,
+    model: Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    training: RenderedPairs,
+    held_out: RenderedPairs | None,
+    callback: TrainerCallback,
+) -> Trainer:
+    """trl's, told everything."""
+    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output)
+    config = RewardConfig(
+        **arguments,
+        disable_dropout=not settings.dropout,
+        center_rewards_coefficient=settings.center_rewards_coefficient,
+        max_length=None,  # the rendering has seen to it
+        pad_to_multiple_of=None,
+        eval_strategy="no" if held_out is None else "epoch",
+    )
+    trainer: Trainer = RewardTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_dict(training.columns()),
+        eval_dataset=None if held_out is None else Dataset.from_dict(held_out.columns()),
+        processing_class=tokenizer,
+        callbacks=[callback],
+    )
+    return trainer

@@ -1,0 +1,60 @@
+"""Ratings, rows of {prompt, response, score}, and how well predicted scores fit them.
+
+The prompt is a text or a list of messages; the score any number: stars from 1 to 5, a thumb as 1 or -1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from plaudit.preferences.reading import Side
+from plaudit.rows import DataSettings, read_rows
+from plaudit.uncertainty import Estimate
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """Somebody gave one response a score."""
+
+    side: Side
+    score: float
+    where: str  # the row it comes from, for errors
+
+
+def read_ratings(data: DataSettings) -> list[Rating]:
+    """All ratings of the data; ConfigurationError names the first row that is none."""
+    return [Rating(Side(row.prompt(), row.text("response")), row.number("score"), row.where) for row in read_rows(data)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Predictions against ratings (n at least 3, neither all alike)."""
+
+    r_squared: Estimate  # 1 - squared error / variance: 0 for a constant guess, below 0 for a worse one
+    correlation: Estimate  # Pearson's: whatever the predictions' unit
+
+
+def fit(predicted: npt.ArrayLike, scores: npt.ArrayLike) -> Fit:
+    """Both (n,), predictions in the unit of the scores. Standard errors by the delta method, rows independent."""
+    guess, truth = np.asarray(predicted, np.float64), np.asarray(scores, np.float64)
+    return Fit(_r_squared(guess, truth), _correlation(guess, truth))
+
+
+def _r_squared(guess: Array, truth: Array) -> Estimate:
+    error, spread = (truth - guess) ** 2, (truth - truth.mean()) ** 2
+    ratio = error.mean() / spread.mean()
+    return _estimate(1.0 - ratio, (error - ratio * spread) / spread.mean())
+
+
+def _correlation(guess: Array, truth: Array) -> Estimate:
+    one, two = ((x - x.mean()) / x.std() for x in (guess, truth))
+    correlation = (one * two).mean()
+    return _estimate(correlation, one * two - correlation * (one**2 + two**2) / 2)
+
+
+def _estimate(value: float, influence: Array) -> Estimate:
+    """`influence` (n,): what each row adds to n times the error."""
+    return Estimate(float(value), float(influence.std(ddof=1) / len(influence) ** 0.5), len(influence))
