@@ -17,36 +17,24 @@ from itertools import combinations, groupby
 from pathlib import Path
 
 from annotators import Pair, bayes_accuracy, label
+from replies import draw_replies
 
 from plaudit.outputs import write_rows
-from plaudit.policy.loading import load_tokenizer
-from plaudit.policy.settings import PolicySettings
-from plaudit.rollout.cluster import start_ray
-from plaudit.rollout.pool import RayRolloutPool
-from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import load
-from plaudit.telemetry.progress import bar
-from plaudit.trainer.prompts import read_prompts
 from plaudit.trainer.settings import TrainSettings
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import Trajectory
 
 REPLIES = {"preferences": 2, "judged": 4}
 """To each prompt: many prompts teach more than many pairs of one; to measure, six pairs of a prompt are cheap."""
-WORKERS = RolloutSettings(workers=2, group_size=128)
 TRAINING = Path(__file__).parent / "settings" / "train.yaml"  # the same policy writes here and there
 
 
 def write_pairs(folder: Path, seed: int) -> None:
     """Draws the replies of both splits, labels their pairs, and writes the files."""
-    policy = PolicySettings(model=str(folder / "sft"))
-    connection = start_ray(None, num_cpus=WORKERS.workers)
-    try:
-        pool = RayRolloutPool(WORKERS, policy)
-        training, judged = (list(_pairs(_replies(pool, folder, name, policy, seed))) for name in REPLIES)
-        pool.close()
-    finally:
-        connection.close()
+    wanted = [(DataSettings(source=str(folder / "data" / f"{name}.jsonl")), count) for name, count in REPLIES.items()]
+    drawn = draw_replies(folder / "sft", wanted, load(TrainSettings, TRAINING), seed)
+    training, judged = (list(_pairs(replies)) for replies in drawn)
     rng = random.Random(f"annotators {seed}")
     write_rows(folder / "data" / "preferred.jsonl", (label(pair, rng).as_row() for pair in training))
     write_rows(folder / "data" / "preferred_judged.jsonl", (label(pair, rng).as_row() for pair in judged))
@@ -55,18 +43,6 @@ def write_pairs(folder: Path, seed: int) -> None:
     print(
         f"{len(training)} pairs to train on, {len(judged)} to measure on: Bayes accuracy {bayes['bayes_accuracy']:.3f}"
     )
-
-
-def _replies(pool: RayRolloutPool, folder: Path, name: str, policy: PolicySettings, seed: int) -> list[Trajectory]:
-    """The model's replies to a split's prompts, a prompt's beside each other."""
-    train = load(TrainSettings, TRAINING)
-    tokenizer = load_tokenizer(policy)
-    prompts = read_prompts(DataSettings(source=str(folder / "data" / f"{name}.jsonl")), tokenizer, "plain")
-    requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(REPLIES[name])]
-    sampling = Sampling(train.max_new_tokens, train.temperature, (int(tokenizer.eos_token_id),), seed)
-    with bar(f"replies to {name}", -(-len(requests) // WORKERS.group_size)) as shown:
-        pool.on_group_done = lambda done, total: shown.advance()
-        return pool.generate(requests, sampling)
 
 
 def _pairs(replies: Sequence[Trajectory]) -> Iterator[Pair]:

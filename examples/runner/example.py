@@ -59,14 +59,14 @@ class Example(ABC):
         """The demo's text world: data of all stages in `data/`, a model with random weights in `base/`."""
         self.script(WORLD / "prepare.py")
 
-    def fine_tune(self, **settings: object) -> None:
-        """From random weights to readable English, in `sft/`."""
+    def fine_tune(self, name: str = "sft", **settings: object) -> None:
+        """From random weights to readable English, in the folder `name`."""
         self.plaudit(
             "sft",
             WORLD / "settings" / "sft.yaml",
             policy__model=self.folder / "base",
             data__source=self.folder / "data" / "demonstrations.jsonl",
-            output=self.folder / "sft",
+            output=self.folder / name,
             training__seed=self.seed,
             **settings,
         )

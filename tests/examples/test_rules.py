@@ -1,31 +1,10 @@
 """PPO against a rule, by the programs that readers start: short here, whole and with several seeds in `learning`."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from plaudit.report import run_folder
-from plaudit.report.estimates import HeldOut, held_out
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def run(name: str, folder: Path, *arguments: str) -> str:
-    """What it printed, on a terminal of 80 columns."""
-    command = [sys.executable, str(EXAMPLES / name / "run.py"), "--folder", str(folder), *arguments]
-    environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1_800)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def before_and_after(folder: Path) -> tuple[HeldOut, HeldOut]:
-    rows = held_out(run_folder.read(folder))
-    return rows[0], rows[-1]
+from tests.examples.programs import before_and_after, run
 
 
 @pytest.mark.parametrize("name", ["digits", "keyword"])
