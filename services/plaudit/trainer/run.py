@@ -92,7 +92,8 @@ class Run:
         self.loop.on_phase = enter
         self.pool.on_group_done = lambda done, total: progress.note(f"generate {done}/{total} groups")
         while self.state.step < self.settings.steps:
-            progress.note("paused" if self.control.pausing else "")
+            if self.control.pausing:
+                progress.note("paused")
             self.control.between_steps(self._save)
             if self.control.stopping:
                 return False
