@@ -1,0 +1,60 @@
+"""The mistakes: what is wrong, what mends it, and where it shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plaudit.report.run_folder import Run
+
+Settings = Mapping[str, object]
+"""What differs from `train.yaml`."""
+GRPO: Settings = {"ppo.advantages": "grpo", "samples_per_prompt": 4}
+
+
+@dataclass(frozen=True)
+class Case:
+    """`metric`, a mean over the last quarter of the steps, is beyond `limit` with the mistake alone."""
+
+    wrong: Settings
+    mended: Settings
+    metric: str
+    limit: float
+    above: bool = True  # the mistake's side of the limit
+
+    def shows(self, value: float) -> bool:
+        """Whether the value is on the mistake's side."""
+        return value > self.limit if self.above else value < self.limit
+
+
+CASES = {
+    "kl-explodes": Case({"ppo.kl.coef": 0, "ppo.learning_rate": 1e-3}, {"ppo.kl.coef": 0.2}, "kl", 10),
+    "wrong-scale": Case(
+        {"reward.weight": 100}, {"reward.weight": 100, "ppo.scores.normalisation": "standardise"}, "kl", 10
+    ),
+    "reward-hacking": Case({"ppo.kl.coef": 0}, {"ppo.kl.coef": 0.2}, "gold", 1, above=False),
+    "entropy-collapse": Case(
+        {"ppo.kl.coef": 0, "ppo.learning_rate": 1e-3, "ppo.epochs": 6},
+        {"ppo.kl.coef": 0.1},
+        "entropy",
+        0.3,
+        above=False,
+    ),
+    "length-drift": Case(
+        {"ppo.kl.coef": 0.01},
+        {"ppo.kl.coef": 0.01, "more_rewards.brevity.model": "brevity"},
+        "response_tokens_mean",
+        30,
+    ),
+    "truncated": Case({"max_new_tokens": 8}, {"max_new_tokens": 48}, "truncated_ratio", 0.5),
+    "value-loss": Case({"ppo.critic_learning_rate": 0.3}, {"ppo.critic_learning_rate": 1e-3}, "value_loss", 1),
+    "nothing-learnt": Case({"ppo.learning_rate": 1e-7}, {"ppo.learning_rate": 3e-4}, "kl", 0.05, above=False),
+    "no-signal": Case({**GRPO, "reward.model": "rare"}, GRPO, "advantage_std", 0.1, above=False),
+}
+
+
+def late_mean(run: Run, metric: str) -> float:
+    """Over the last quarter of the steps; of "gold", over the last held-out samples."""
+    if metric == "gold":
+        known = [sample.gold for sample in run.samples[max(run.samples)] if sample.gold is not None]
+        return sum(known) / len(known)
+    late = run.steps[-max(1, len(run.steps) // 4) :]
+    return sum(row[metric] for row in late) / len(late)
