@@ -1,4 +1,4 @@
-"""What every `Learner` does: the local one, and two ranks of it joined by gloo."""
+"""What every `Learner` does: the local one, and two ranks of it joined by gloo, equal or sharded."""
 
 import dataclasses
 import math
@@ -16,6 +16,7 @@ from plaudit.errors import ConfigurationError
 from plaudit.policy import flat_weights
 from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.ppo.learner import Learner
+from plaudit.ppo.settings import Sharding
 from plaudit.rollout.cluster import start_ray
 from plaudit.trainer.ranks import DataParallelLearner
 
@@ -32,16 +33,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llama(tmp_path_factory.mktemp("llama"))
 
 
-@pytest.fixture(scope="module", params=["local", "two ranks"])
+@pytest.fixture(scope="module", params=["local", "replicate", "full"], ids=["local", "two ranks", "two sharded ranks"])
 def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
     """Learners by their settings: made once, and brought back to their first state each time they are asked for."""
     made: dict[str, tuple[Learner, dict[str, np.ndarray]]] = {}
-    connection = start_ray(None, num_cpus=4) if request.param == "two ranks" else None
+    connection = start_ray(None, num_cpus=4) if request.param != "local" else None
 
     def build(lora: LoraSettings | None = None) -> Learner:
         if (key := str(lora)) not in made:
             policy = PolicySettings(model=str(folder), lora=lora)
-            learner = local(folder, lora=lora) if connection is None else _two(policy)
+            learner = local(folder, lora=lora) if connection is None else _two(policy, request.param)
             made[key] = (learner, learner.state())
         learner, start = made[key]
         learner.load_state(start)
@@ -55,8 +56,8 @@ def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
         assert not ray.is_initialized()
 
 
-def _two(policy: PolicySettings) -> Learner:
-    return DataParallelLearner(policy, LIVELY, TEMPERATURE, 5, ranks=2, call_timeout_seconds=60)
+def _two(policy: PolicySettings, sharding: Sharding) -> Learner:
+    return DataParallelLearner(policy, LIVELY, TEMPERATURE, 5, 2, sharding, call_timeout_seconds=60)
 
 
 def test_any_learner_computes_what_a_local_one_computes(make: Make, folder: Path):

@@ -154,7 +154,8 @@ class PPOTrainer:
         batch = rows_of(queries, responses, scores, response_masks, self.config.batch_size, end_of_sequence)
         rows = self.config.mini_batch_size  # what fits in memory, as in trl
         passes = Passes(self._core, self._ppo, self._temperature, self.current_device, rows)
-        evaluation, shaped, kl_coef = passes.evaluate(batch), self._shaper.shape(batch), self.kl_ctl.coef
+        evaluation = passes.evaluate(batch, np.arange(len(batch.scores)))
+        shaped, kl_coef = self._shaper.shape(batch), self.kl_ctl.coef
         targets, _ = make_targets(batch, evaluation, kl_coef, self._ppo, shaped)
         if self.config.whiten_rewards:
             side = self.tokenizer.padding_side

@@ -9,6 +9,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from plaudit.policy import sharding
 from plaudit.policy.critics import Critic, zero_head
 from plaudit.policy.dropout import disable_dropout
 from plaudit.policy.loading import CausalLM, without_adapter
@@ -76,6 +77,11 @@ class ActorCritic(nn.Module):
             disable_dropout(self.frozen)
         self._autocast = autocast
 
+    def shard(self, device: torch.device) -> None:
+        """Leaves this rank its part of all weights, on `device`. See `policy.sharding`."""
+        passes = ("text_logprob", "reference_logprobs", "full_kl")
+        sharding.shard(self, passes, [] if self.frozen is None else [self.frozen], device)
+
     def forward(self, rows: PaddedRows, temperature: float) -> ResponseOutputs:
         """Log-probabilities, entropies and values of the response tokens."""
         with self._autocasting(rows.input_ids):
@@ -85,18 +91,18 @@ class ActorCritic(nn.Module):
         values = self.value_head(states.float()).squeeze(-1)
         return ResponseOutputs(*(_scatter(x, rows.response_mask) for x in (*statistics, values)))
 
-    def text_logprobs(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(N,): log-probabilities at temperature 1 of the tokens of right-padded texts (B, L), but each one's first."""
+    def text_logprob(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(): summed over the tokens of right-padded texts (B, L) but each one's first, at temperature 1."""
         predicted = attention_mask[:, 1:]
         plain = without_adapter(self.causal_lm)
         with self._autocasting(input_ids):
             states = last_hidden_states(plain.base_model, input_ids, attention_mask)[:, :-1][predicted]
-            return TokenHead(plain)(states, input_ids[:, 1:][predicted], 1.0).logprobs
+            return TokenHead(plain)(states, input_ids[:, 1:][predicted], 1.0).logprobs.sum()
 
     @torch.no_grad()
     def reference_logprobs(self, rows: PaddedRows, temperature: float) -> Tensor:
         """(B, T) under the reference policy: what the causal LM was when this object was made."""
-        with self.reference() as reference, self._autocasting(rows.input_ids):
+        with self.reference() as reference, sharding.whole(self.frozen), self._autocasting(rows.input_ids):
             _, statistics = _read(reference, rows, temperature)
         return _scatter(statistics.logprobs, rows.response_mask)
 
@@ -104,7 +110,7 @@ class ActorCritic(nn.Module):
     def full_kl(self, rows: PaddedRows, temperature: float) -> Tensor:
         """(B, T): KL(policy || reference) over the whole vocabulary, in the state of each response token."""
         plain = without_adapter(self.causal_lm)
-        with self._autocasting(rows.input_ids):
+        with sharding.whole(self.frozen), self._autocasting(rows.input_ids):
             ours = _states(plain.base_model, rows)
             with self.reference() as reference:
                 theirs = _states(without_adapter(reference).base_model, rows)

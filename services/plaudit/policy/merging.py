@@ -24,7 +24,7 @@ def delta_weight(layer: Any) -> Tensor:
 def merged_state(model: PeftModel) -> dict[str, Tensor]:
     """The base model's state with the adapter added in, under the base model's own names. The model stays as it is."""
     layers, state = adapted_layers(model), {}
-    for name, tensor in model.get_base_model().state_dict().items():
+    for name, tensor in model.get_base_model().state_dict(keep_vars=True).items():
         owner, inside, rest = name.rpartition(".base_layer.")
         if inside and owner in layers:
             state[f"{owner}.{rest}"] = tensor + delta_weight(layers[owner]) if rest == "weight" else tensor

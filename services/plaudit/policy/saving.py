@@ -11,16 +11,24 @@ from pathlib import Path
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
+from plaudit.policy.flat_weights import trainable
 from plaudit.policy.loading import CausalLM, without_adapter
 from plaudit.policy.merging import merged_state
+from plaudit.policy.sharding import gathered
 
 
-def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Writes the policy into `folder`, which is made where its parent is there. The live model stays as it is."""
+def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, *, write: bool = True) -> None:
+    """Writes the policy into `folder`, which is made where its parent is there. The live model stays as it is.
+
+    A sharded model is gathered by all ranks, and written by the one that is to `write`.
+    """
+    adapted = isinstance(model, PeftModel)
+    state = merged_state(model) if isinstance(model, PeftModel) else model.state_dict(keep_vars=True)
+    state, adapter = gathered(state, keep=write), gathered(trainable(model) if adapted else {}, keep=write)
+    if not write:
+        return
     folder.mkdir(exist_ok=True)
-    if isinstance(model, PeftModel):
-        without_adapter(model).save_pretrained(folder, state_dict=merged_state(model))
-        model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
-    else:
-        model.save_pretrained(folder)
+    without_adapter(model).save_pretrained(folder, state_dict=state)
+    if adapted:
+        model.save_pretrained(str(folder / "adapter"), state_dict=adapter, save_embedding_layers=False)
     tokenizer.save_pretrained(folder)

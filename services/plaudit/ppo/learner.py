@@ -1,12 +1,12 @@
 """The learner: holds policy, critic and reference, evaluates batches and learns from them.
 
 `Learner` is what the loop is handed; `LocalLearner` is the one that computes, alone or as one rank of several
-(`trainer/ranks.py`). All ranks hold the same weights and are given the same batch; each computes its share of the rows
-of every mini-batch, gradients are summed over ranks, and all take the same optimizer step.
+(`trainer/ranks.py`). All ranks are given the same batch; each computes its share of the rows of every mini-batch,
+gradients are summed over ranks, and all take the same optimizer step: each on the same weights, or on its part of them.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -23,13 +23,14 @@ from plaudit.policy.critics import from_reward_model
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import PolicySettings
+from plaudit.policy.sharding import gathered
 from plaudit.ppo import snapshot
 from plaudit.ppo.batches import Rows, minibatches
 from plaudit.ppo.collective import Collective, Single
 from plaudit.ppo.objective import UpdateStatistics
 from plaudit.ppo.optimizer import Optimizer
 from plaudit.ppo.passes import Passes
-from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.settings import PPOSettings, Sharding
 from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
 from plaudit.ppo.texts import TextBatch
@@ -79,7 +80,11 @@ class Learner(Protocol):
 
 
 class LocalLearner:
-    """Computes in this process, on its GPU if it has one."""
+    """Computes in this process, on its GPU if it has one.
+
+    As rank r of R it evaluates rows r, r + R, r + 2 R .. alone. All ranks have to call every method but `close`
+    together; rank 0 is the one that has weights and a state to tell, and that saves.
+    """
 
     def __init__(
         self,
@@ -88,21 +93,30 @@ class LocalLearner:
         temperature: float,
         seed: int,
         collective: Collective | None = None,
+        sharding: Sharding = "replicate",
     ) -> None:
-        """`temperature` is the one that responses are sampled at: log-probabilities are of that distribution."""
+        """`temperature` is the one that responses are sampled at: log-probabilities are of that distribution.
+
+        To shard takes the default process group of `torch.distributed`, as the collective.
+        """
         self._ppo, self._seed = ppo, seed
         self._collective = collective or Single()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(policy)
         critic = ppo.critic if ppo.critic_model is None else from_reward_model(ppo.critic_model, self._tokenizer)
-        self._model = ActorCritic(load_causal_lm(policy), critic, getattr(torch, policy.dtype)).to(self._device)
+        self._model = ActorCritic(load_causal_lm(policy), critic, getattr(torch, policy.dtype))
+        if sharding == "full":
+            self._model.shard(self._device)
+        else:
+            self._model.to(self._device)
         self._passes = Passes(self._model, ppo, temperature, self._device)
         self._trained = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
         self._optimizer = Optimizer(self._trained, ppo, self._collective)
         self._nonfinite_updates = 0
 
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
-        return self._passes.evaluate(batch)
+        own, passes = self._share(np.arange(len(batch.scores)), functools.partial(self._passes.count, batch))
+        return self._passes.evaluate(batch, own, passes)
 
     def update(
         self,
@@ -132,10 +146,10 @@ class LocalLearner:
         return found
 
     def weights(self) -> npt.NDArray[np.uint8]:
-        return flat_weights.pack(flat_weights.trainable(self._model.causal_lm))
+        return flat_weights.pack(gathered(flat_weights.trainable(self._model.causal_lm), keep=self._tells))
 
     def state(self) -> State:
-        return snapshot.to_arrays(self._restorable()) | {
+        return snapshot.to_arrays(gathered(self._restorable(), keep=self._tells)) | {
             "nonfinite_updates": np.array(self._nonfinite_updates),
             "reference_sha256": self._reference_sha256,
         }
@@ -150,12 +164,22 @@ class LocalLearner:
         self._nonfinite_updates = int(state["nonfinite_updates"])
 
     def save(self, folder: Path) -> None:
-        save_policy(self._model.causal_lm, self._tokenizer, folder)
-        critic = {name: p.detach().contiguous() for name, p in self._trained.items() if is_critics(name)}
-        save_file(critic, folder / "critic.safetensors")
+        save_policy(self._model.causal_lm, self._tokenizer, folder, write=self._tells)
+        critic = gathered({name: p for name, p in self._trained.items() if is_critics(name)}, keep=self._tells)
+        if self._tells:
+            save_file({name: p.contiguous() for name, p in critic.items()}, folder / "critic.safetensors")
 
     def close(self) -> None:
         del self._model, self._passes, self._trained, self._optimizer
+
+    @property
+    def _tells(self) -> bool:
+        return self._collective.rank == 0
+
+    def _share(self, rows: Rows, count: Callable[[Rows], int]) -> tuple[Rows, int]:
+        """This rank's rows, and how many passes all ranks run: as many as the one that needs most of them."""
+        shares = [rows[rank :: self._collective.world_size] for rank in range(self._collective.world_size)]
+        return shares[self._collective.rank], max(map(count, shares))
 
     def _minibatches(self, rows: int, texts: int, step: int) -> Iterator[tuple[Rows, Rows]]:
         """Of all epochs: the responses and the texts of each optimizer step."""
@@ -174,16 +198,17 @@ class LocalLearner:
         """This rank's part of a mini-batch's gradient: a sum over its rows, divided by the tokens of all rows."""
         self._optimizer.zero_gradient()
         tokens = int(batch.response_mask[rows].sum())
-        own = rows[self._collective.rank :: self._collective.world_size]
-        for part in self._passes.losses(batch, targets, own, tokens):
+        own, passes = self._share(rows, functools.partial(self._passes.count, batch))
+        for part in self._passes.losses(batch, targets, own, tokens, passes):
             torch.autograd.backward(part.loss)
             statistics.add(part.statistics, part.mask)
 
     def _accumulate_texts(self, texts: TextBatch, rows: Rows, statistics: UpdateStatistics) -> None:
         """This rank's part, divided by the tokens of all of the optimizer step's texts: a count of their own."""
         statistics.begin_texts()
-        own, tokens = rows[self._collective.rank :: self._collective.world_size], texts.predicted(rows)
-        for loss in self._passes.text_losses(texts, own, tokens):
+        tokens = texts.predicted(rows)
+        own, passes = self._share(rows, functools.partial(self._passes.count_of_texts, texts))
+        for loss in self._passes.text_losses(texts, own, tokens, passes):
             torch.autograd.backward(loss)
             statistics.add_text(loss / texts.coef)
 

@@ -1,4 +1,4 @@
-"""Adam over one flat gradient buffer, with the checks that every step passes through."""
+"""Adam, with the checks that every step passes through."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,20 +9,17 @@ from torch import Tensor, nn
 
 from plaudit.policy.actor_critic import is_critics
 from plaudit.ppo.collective import Collective
+from plaudit.ppo.gradient import Gradient
 from plaudit.ppo.settings import PPOSettings
 
 
 class Optimizer:
-    """AdamW on float32 master weights.
-
-    Every parameter's gradient is a view of one buffer, so that summing over ranks is one call and costs no copy.
-    """
+    """AdamW on float32 master weights."""
 
     def __init__(self, parameters: dict[str, nn.Parameter], ppo: PPOSettings, collective: Collective) -> None:
         self._parameters = parameters
         self._ppo = ppo
-        self._collective = collective
-        self._gradient = _flat_gradient(list(parameters.values()))
+        self._gradient = Gradient(list(parameters.values()), collective)
         self._adam = torch.optim.AdamW(
             _groups(parameters, ppo),
             betas=ppo.adam_betas,
@@ -39,7 +36,7 @@ class Optimizer:
             }
 
     def zero_gradient(self) -> None:
-        self._gradient.zero_()
+        self._gradient.zero()
 
     def step(self, learning_rate_scale: float, *, critic_only: bool = False) -> tuple[float, bool]:
         """Adds the ranks' gradients, clips them, updates. Returns the norm before clipping and whether it was applied.
@@ -51,11 +48,10 @@ class Optimizer:
             return self._step(learning_rate_scale)
 
     def _step(self, learning_rate_scale: float) -> tuple[float, bool]:
-        self._collective.all_reduce_sum(self._gradient)
-        norm = self._gradient.norm()
+        norm = self._gradient.add_up()
         if not torch.isfinite(norm):
             return float(norm), False
-        self._gradient.mul_(torch.clamp(self._ppo.max_grad_norm / (norm + 1e-6), max=1.0))
+        self._gradient.scale(torch.clamp(self._ppo.max_grad_norm / (norm + 1e-6), max=1.0))
         for group in self._adam.param_groups:
             group["lr"] = group["unscaled_lr"] * learning_rate_scale
         self._adam.step()
@@ -90,11 +86,3 @@ def _groups(parameters: dict[str, nn.Parameter], ppo: PPOSettings) -> list[dict[
         {"params": [p for name, p in parameters.items() if is_critics(name) is own], "unscaled_lr": unscaled}
         for own, unscaled in ((False, ppo.learning_rate), (True, rate))
     ]
-
-
-def _flat_gradient(parameters: list[nn.Parameter]) -> Tensor:
-    """One buffer of zeros, each parameter's `grad` a view of it: backward passes add into it."""
-    flat = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float32, device=parameters[0].device)
-    for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter)
-    return flat

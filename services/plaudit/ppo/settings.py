@@ -17,6 +17,9 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
+Sharding = Literal["replicate", "full"]
+"""What each rank of a learner holds: everything, or its part of all weights, gradients and moments (FSDP2)."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class KLSettings:

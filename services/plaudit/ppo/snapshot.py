@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from plaudit.errors import ConfigurationError
+from plaudit.policy.sharding import fill, full
 
 State = dict[str, npt.NDArray[np.generic]]
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> State:
-    """Copies, on the CPU."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+    """Copies, of tensors on the CPU."""
+    return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
 
 
-@torch.no_grad()
 def restore(tensors: Mapping[str, Tensor], state: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Copies arrays into the tensors of the same names. Raises ConfigurationError, before any copy, on a mismatch."""
     if stray := sorted(tensors.keys() ^ state.keys()):
@@ -35,13 +35,13 @@ def restore(tensors: Mapping[str, Tensor], state: Mapping[str, npt.NDArray[np.ge
                 f"the checkpoint is of another model: '{name}' is {state[name].shape} there, {tuple(tensor.shape)} here"
             )
     for name, tensor in tensors.items():
-        tensor.copy_(torch.from_numpy(np.array(state[name])))
+        fill(tensor, torch.from_numpy(np.array(state[name])))
 
 
 def sha256(named_tensors: Iterable[tuple[str, Tensor]]) -> npt.NDArray[np.uint8]:
-    """(32,): over names and bytes, in the order given."""
+    """(32,): over names and bytes, in the order given. Collective where tensors are sharded."""
     digest = hashlib.sha256()
     for name, tensor in named_tensors:
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(full(tensor.detach()).cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return np.frombuffer(digest.digest(), dtype=np.uint8)

@@ -19,6 +19,10 @@ class TextBatch:
         width = int(self.attention_mask[rows].sum(axis=1).max(initial=0))
         return TextBatch(self.input_ids[rows, :width], self.attention_mask[rows, :width], self.coef)
 
+    def silent(self) -> "TextBatch":
+        """Nothing to predict."""
+        return TextBatch(self.input_ids[:1, :1], self.attention_mask[:1, :1], self.coef)
+
     def predicted(self, rows: npt.NDArray[np.int64]) -> int:
         """Tokens of these rows that have one before them."""
         return int((self.attention_mask[rows].sum(axis=1) - 1).sum())

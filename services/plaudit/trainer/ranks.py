@@ -3,7 +3,8 @@
     driver                         rank 0 .. N-1 (Ray actors)
       one call, all ranks  ---->   the same method with the same arguments
       waits for all        <----   evaluate: each its rows; everything else: rank 0's answer
-                                   update: all_reduce of the gradient once per mini-batch, among the ranks
+                                   update, among the ranks: all_reduce of the gradient once per mini-batch; where they
+                                   are sharded, all_gather of weights and reduce_scatter of gradients in every pass
 
 Batches and states go into Ray's object store once and are read by every rank. A rank that dies or hangs ends the run:
 the others could only wait for it in a collective.
@@ -31,7 +32,7 @@ from plaudit.errors import PlauditError, RunFailed
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.collective import TorchDistributed
 from plaudit.ppo.learner import LocalLearner
-from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.settings import PPOSettings, Sharding
 from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets
 from plaudit.ppo.texts import TextBatch
@@ -70,21 +71,25 @@ class Rank:
             timeout=timedelta(seconds=timeout_seconds),
         )
 
-    def load(self, policy: PolicySettings, ppo: PPOSettings, temperature: float, seed: int) -> None:
+    def load(self, policy: PolicySettings, ppo: PPOSettings, temperature: float, seed: int, sharding: Sharding) -> None:
         """Loads the models."""
-        self._learner = LocalLearner(policy, ppo, temperature, seed, TorchDistributed())
+        self._learner = LocalLearner(policy, ppo, temperature, seed, TorchDistributed(), sharding)
 
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
         """This rank's rows alone."""
-        return self._learner.evaluate(_rows(batch, slice(self._rank, None, self._world_size)))
+        return self._learner.evaluate(batch)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Any other method of the learner."""
-        return getattr(self._learner, method)(*arguments)
+        """Any other method of the learner. Rank 0 alone answers."""
+        answer = getattr(self._learner, method)(*arguments)
+        return answer if self._rank == 0 else None
 
 
 class DataParallelLearner:
-    """A `Learner` whose ranks hold equal weights and share the rows of every mini-batch. Ray has to be initialised."""
+    """A `Learner` whose ranks share the rows of every mini-batch, and the weights too where they are sharded.
+
+    Ray has to be initialised.
+    """
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class DataParallelLearner:
         temperature: float,
         seed: int,
         ranks: int,
+        sharding: Sharding = "replicate",
         *,
         cpus_per_rank: int = 1,
         start_timeout_seconds: float = START_TIMEOUT_SECONDS,
@@ -107,15 +113,15 @@ class DataParallelLearner:
         actor = ray.remote(num_cpus=cpus_per_rank, num_gpus=gpus, max_restarts=0)(Rank)
         self._ranks: list[Any] = [actor.remote(rank, ranks, cpus_per_rank) for rank in range(ranks)]
         try:
-            self._start(policy, ppo, temperature, seed, start_timeout_seconds)
+            self._start(start_timeout_seconds, policy, ppo, temperature, seed, sharding)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, policy: PolicySettings, ppo: PPOSettings, temperature: float, seed: int, timeout: float) -> None:
+    def _start(self, timeout: float, *settings: Any) -> None:
         [store] = _gather([self._ranks[0].open_store.remote(timeout)], "opening a meeting point", timeout)
         self._all("join", lambda rank: rank.join.remote(store, self._timeout), timeout)
-        self._all("load", lambda rank: rank.load.remote(policy, ppo, temperature, seed), timeout)
+        self._all("load", lambda rank: rank.load.remote(*settings), timeout)
 
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
         reference = ray.put(batch)
@@ -139,18 +145,18 @@ class DataParallelLearner:
         return statistics
 
     def weights(self) -> npt.NDArray[np.uint8]:
-        weights: npt.NDArray[np.uint8] = self._on_rank_0("weights")
+        weights: npt.NDArray[np.uint8] = self._everywhere("weights")
         return weights
 
     def state(self) -> State:
-        state: State = self._on_rank_0("state")
+        state: State = self._everywhere("state")
         return state
 
     def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         self._everywhere("load_state", state)
 
     def save(self, folder: Path) -> None:
-        self._on_rank_0("save", folder)
+        self._everywhere("save", folder)
 
     def close(self) -> None:
         for rank in self._ranks:
@@ -161,9 +167,6 @@ class DataParallelLearner:
         """The method on all ranks with the same arguments, sent once; rank 0's answer."""
         references = [ray.put(argument) for argument in arguments]
         return self._all(method, lambda rank: rank.call.remote(method, *references), self._timeout)[0]
-
-    def _on_rank_0(self, method: str, *arguments: Any) -> Any:
-        return _gather([self._ranks[0].call.remote(method, *arguments)], method, self._timeout)[0]
 
     def _all(self, method: str, call: Callable[[Any], Any], timeout: float) -> list[Any]:
         return _gather([call(rank) for rank in self._ranks], method, timeout)
@@ -212,7 +215,3 @@ def _interface_of(address: str) -> str | None:
         if any(a.family in (socket.AF_INET, socket.AF_INET6) and a.address == address for a in addresses):
             return str(interface)
     return None
-
-
-def _rows(batch: TrainingBatch, rows: slice) -> TrainingBatch:
-    return TrainingBatch(**{field.name: getattr(batch, field.name)[rows] for field in dataclasses.fields(batch)})

@@ -254,7 +254,9 @@ def _texts(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> TextS
 def _learner(settings: TrainSettings) -> Learner:
     if settings.ranks == 1:
         return LocalLearner(settings.policy, settings.ppo, settings.temperature, settings.seed)
-    return DataParallelLearner(settings.policy, settings.ppo, settings.temperature, settings.seed, settings.ranks)
+    return DataParallelLearner(
+        settings.policy, settings.ppo, settings.temperature, settings.seed, settings.ranks, settings.sharding
+    )
 
 
 def _fresh_state(loop: Loop, held_out: Sequence[Prompt], reward_models: Mapping[str, ModelInfo]) -> RunState:

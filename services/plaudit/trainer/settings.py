@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import require_loopback
 from plaudit.policy.settings import PolicySettings
-from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.settings import PPOSettings, Sharding
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
@@ -87,6 +87,7 @@ class TrainSettings:
     temperature: Annotated[float, Field(gt=0)] = 1.0
     seed: Annotated[int, Field(ge=0)] = 0
     ranks: Annotated[int, Field(ge=1)] = 1  # learner processes; 1 runs it inside the trainer
+    sharding: Sharding = "replicate"  # full: each rank holds its part of weights, gradients and moments (FSDP2)
     ray_address: str | None = None  # null starts Ray on this machine
     address: str = "127.0.0.1:0"  # TrainerService over gRPC; port 0 takes any free one, named in run.json
     http_address: str = "127.0.0.1:0"  # /metrics and /health
@@ -98,6 +99,8 @@ class TrainSettings:
         require_loopback("http_address", self.http_address, unless=self.insecure_bind)
         if FIRST_REWARD in self.more_rewards:
             raise ValueError(f"more_rewards has a '{FIRST_REWARD}': that is the name of the first, choose another")
+        if self.sharding == "full" and self.ranks == 1:
+            raise ValueError("sharding full spreads the learner over its ranks: set ranks to 2 or more")
         if self.ppo.minibatches > self.batch_size:
             raise ValueError(f"ppo.minibatches {self.ppo.minibatches} is more than batch_size {self.batch_size}")
         if self.ppo.kl.controller == "adaptive" and self.ppo.kl.horizon_episodes < self.batch_size:
