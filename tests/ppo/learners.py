@@ -1,10 +1,11 @@
 """Small learners for tests."""
 
+import dataclasses
 from pathlib import Path
 
 from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.ppo.learner import Learner, LocalLearner
-from plaudit.ppo.settings import PPOSettings
+from plaudit.ppo.settings import KLSettings, PPOSettings
 from plaudit.ppo.targets import Targets, make_targets
 from plaudit.trajectory import TrainingBatch
 
@@ -15,6 +16,7 @@ LIVELY = PPOSettings(
 )
 """Moves a tiny model visibly in one update. With such an epsilon Adam's steps are smooth: rounding stays rounding. No
 sampler's correction: ragged batches come from none."""
+FULL_KL = dataclasses.replace(LIVELY, kl=KLSettings(estimator="full"))
 
 
 def local(folder: Path, ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> LocalLearner:

@@ -19,11 +19,9 @@ from plaudit.settings import parse
 from .checks import parameters
 from .enumerable import World, ppo_step, settings, tiny_world
 from .enumerable import learner as world_learner
-from .learners import LIVELY, LORA, TEMPERATURE, learn, local, targets_of
+from .learners import FULL_KL, LIVELY, LORA, TEMPERATURE, learn, local, targets_of
 from .ragged import ragged_batch, real_tokens
 from .test_closed_form import assert_optimal, both, trained
-
-FULL = dataclasses.replace(LIVELY, kl=KLSettings(estimator="full"))
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,9 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("lora", [None, LORA])
 def test_the_full_kl_is_the_sum_over_the_vocabulary(folder: Path, lora: LoraSettings | None, tmp_path: Path):
-    learner, batch = local(folder, FULL, lora), ragged_batch()
+    learner, batch = local(folder, FULL_KL, lora), ragged_batch()
     assert np.abs(learner.evaluate(batch).full_kl).max() < 1e-6
-    learn(learner, [batch], FULL)
+    learn(learner, [batch], FULL_KL)
     learner.save(tmp_path)
     ours, theirs = (AutoModelForCausalLM.from_pretrained(path).eval() for path in (tmp_path, folder))
     found = learner.evaluate(batch).full_kl

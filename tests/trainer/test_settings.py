@@ -36,3 +36,10 @@ def test_the_name_of_the_first_reward_is_taken() -> None:
     with pytest.raises(ConfigurationError, match="pattern"):
         load(TrainSettings, train, ["more_rewards.Not-a-metric.weight=1"])
     assert list(load(TrainSettings, train, ["more_rewards.brevity.weight=0.2"]).rewards) == ["reward", "brevity"]
+
+
+def test_one_rank_has_nobody_to_share_its_weights_with() -> None:
+    train = ROOT / "examples" / "train" / "settings.yaml"
+    with pytest.raises(ConfigurationError, match=r"sharding full .* ranks to 2"):
+        load(TrainSettings, train, ["sharding=full"])
+    assert load(TrainSettings, train, ["sharding=full", "ranks=2"]).sharding == "full"

@@ -18,7 +18,7 @@ from plaudit.trainer.settings import TrainSettings
 
 METRICS, RUN = "metrics.jsonl", "run.json"
 MAY_CHANGE = (
-    *("steps", "max_missing_ratio", "rollout", "ranks", "checkpoints"),
+    *("steps", "max_missing_ratio", "rollout", "ranks", "sharding", "checkpoints"),
     *("ray_address", "address", "http_address", "insecure_bind", "trackers"),
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.

@@ -1,4 +1,4 @@
-"""Mistakes, reproduced: `python examples/troubleshooting/run.py [--folder ...] [case ...]`
+"""Mistakes, reproduced: `python examples/troubleshooting/reproduce.py [--folder ...] [case ...]`
 
 Each case of `cases.py` is trained twice, with its mistake and mended. docs/troubleshooting.md tells what to see.
 """
