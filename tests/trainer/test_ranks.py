@@ -233,6 +233,18 @@ def elements(learner: LocalLearner) -> tuple[int, int, int]:
     )
 
 
+def test_one_row_that_is_not_finite_stops_all_ranks_alike(sharded: DataParallelLearner, policy: PolicySettings):
+    """In the mini-batches that hold it, one of each epoch; the others are learnt from."""
+    one, batch = local(Path(policy.model)), ragged_batch(rows=7)
+    before, moved = parameters(one), []
+    for learner in (one, sharded):
+        targets = targets_of(learner, batch)
+        targets.advantages[3, 0] = np.nan
+        assert learner.update(batch, targets, step=0)["nonfinite_updates"] == LIVELY.epochs
+        moved.append(parameters(learner) - before)
+    assert np.linalg.norm(moved[1] - moved[0]) < 1e-5 * np.linalg.norm(moved[0])
+
+
 def test_gradients_averaged_over_ranks_would_be_noticed(sharded: DataParallelLearner, policy: PolicySettings):
     """Negative control: FSDP's own way of adding up halves them, for a loss divided by all ranks' tokens."""
     on_ranks(sharded, lambda rank: divide_gradients(rank, 2.0))

@@ -22,13 +22,15 @@ def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Pat
 
     A sharded model is gathered by all ranks, and written by the one that is to `write`.
     """
-    adapted = isinstance(model, PeftModel)
-    state = merged_state(model) if isinstance(model, PeftModel) else model.state_dict(keep_vars=True)
-    state, adapter = gathered(state, keep=write), gathered(trainable(model) if adapted else {}, keep=write)
+    if isinstance(model, PeftModel):
+        state, adapter = merged_state(model), trainable(model)
+    else:
+        state, adapter = model.state_dict(keep_vars=True), {}
+    state, adapter = gathered(state, keep=write), gathered(adapter, keep=write)
     if not write:
         return
     folder.mkdir(exist_ok=True)
     without_adapter(model).save_pretrained(folder, state_dict=state)
-    if adapted:
+    if adapter:
         model.save_pretrained(str(folder / "adapter"), state_dict=adapter, save_embedding_layers=False)
     tokenizer.save_pretrained(folder)
