@@ -85,19 +85,16 @@ class Example(ABC):
         return str(json.loads((self.folder / "ready.json").read_text(encoding="utf-8"))["address"])
 
     def train(self, file: Path, **settings: object) -> None:
-        """PPO on the world's prompts against the reward server, in `ppo/`."""
+        """PPO on the world's prompts against the reward server, in `ppo/` unless `settings` name another folder."""
         data = self.folder / "data"
-        self.plaudit(
-            "train",
-            file,
-            *self.overrides,
-            folder=self.folder / "ppo",
-            prompts__data__source=data / "practice.jsonl",
-            prompts__held_out__source=data / "held_out.jsonl",
-            reward__address=self.address,
-            seed=self.seed,
-            **settings,
-        )
+        own: dict[str, object] = {
+            "folder": self.folder / "ppo",
+            "prompts__data__source": data / "practice.jsonl",
+            "prompts__held_out__source": data / "held_out.jsonl",
+            "reward__address": self.address,
+            "seed": self.seed,
+        }
+        self.plaudit("train", file, *self.overrides, **{**own, **settings})
 
     def script(self, path: Path, *arguments: object) -> None:
         """`python path FOLDER SEED arguments`."""

@@ -44,9 +44,11 @@ class Troubleshooting(Example):
         for name in self.cases:
             for kind in KINDS:
                 folder = self.folder / name / kind
-                own = {"policy__model": self.folder / "sft", "folder": folder}
                 self.console.print(f"[bold]{name}[/bold], {kind}")
-                self.train(HERE / "train.yaml", **own, **getattr(CASES[name], kind))
+                settings = getattr(CASES[name], kind)
+                own = {"policy.model": self.folder / "sft", "folder": folder}
+                also = {f"{key.rpartition('.')[0]}.address": self.address for key in settings if "more_rewards" in key}
+                self.train(HERE / "train.yaml", **own, **also, **settings)
                 add_gold(folder)
 
     def _show(self) -> bool:
