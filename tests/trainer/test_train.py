@@ -22,7 +22,7 @@ from plaudit_client import ScoreItem, TextPair
 from plaudit_client.fake import FakeRewardServer
 from tests.policy.tiny import tiny_llama
 
-TIMINGS = ("time", "seconds_")
+TIMINGS = ("time", "seconds_", "peak_memory_bytes")
 
 
 def share_of_a(item: ScoreItem) -> float:

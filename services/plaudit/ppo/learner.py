@@ -6,6 +6,7 @@ gradients are summed over ranks, and all take the same optimizer step: each on t
 """
 
 import functools
+import resource
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +36,9 @@ from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
 from plaudit.ppo.texts import TextBatch
 from plaudit.trajectory import TrainingBatch
+
+KIBIBYTE = 1024
+"""What Linux counts the memory of a process in."""
 
 
 class Learner(Protocol):
@@ -72,6 +76,10 @@ class Learner(Protocol):
 
     def save(self, folder: Path) -> None:
         """Writes the policy in Hugging Face format, with tokenizer; the critic as safetensors beside it."""
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory in use: of the GPU since the last call; without one, of the process since its start."""
         ...
 
     def close(self) -> None:
@@ -168,6 +176,13 @@ class LocalLearner:
         critic = gathered({name: p for name, p in self._trained.items() if is_critics(name)}, keep=self._tells)
         if self._tells:
             save_file({name: p.contiguous() for name, p in critic.items()}, folder / "critic.safetensors")
+
+    def peak_memory_bytes(self) -> int:
+        if self._device.type == "cpu":
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
+        peak = torch.cuda.max_memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return peak
 
     def close(self) -> None:
         del self._model, self._passes, self._trained, self._optimizer

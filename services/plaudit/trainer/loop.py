@@ -101,6 +101,7 @@ class Loop:
             **learning,
             **update,
             "kl_coef": kl_coef,
+            "peak_memory_bytes": self.learner.peak_memory_bytes(),
             "missing_rewards": len(trajectories) - len(scored),
             "generated_tokens": sum(len(one.response_ids) for one in trajectories),  # those without a reward too
             **{f"seconds_{phase}": spent for phase, spent in self._seconds.items()},

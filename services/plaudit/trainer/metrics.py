@@ -24,6 +24,7 @@ LEARNING = {
     "grad_norm": "Norm of the gradient before clipping.",
     "response_tokens_mean": "Mean response length, tokens.",
     "truncated_ratio": "Share of responses cut at the token limit.",
+    "peak_memory_bytes": "Most memory of the learner: of its GPU in the step, or of its process since its start.",
     "sampler_kl": "KL from the learner's to the workers' distribution, nats per response.",
 }
 

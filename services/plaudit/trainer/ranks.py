@@ -158,6 +158,10 @@ class DataParallelLearner:
     def save(self, folder: Path) -> None:
         self._everywhere("save", folder)
 
+    def peak_memory_bytes(self) -> int:
+        peak: int = self._everywhere("peak_memory_bytes")
+        return peak
+
     def close(self) -> None:
         for rank in self._ranks:
             ray.kill(rank)
