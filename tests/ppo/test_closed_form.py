@@ -1,6 +1,7 @@
 """PPO in a world that can be enumerated: does it find the optimum, and nothing where there is nothing to find?"""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,19 @@ def both(pupil: LocalLearner, world: World) -> tuple[Floats, Floats]:
     return world.by_prompt(evaluation.logprobs), world.by_prompt(evaluation.reference_logprobs)
 
 
-def assert_optimal(world: World, policy: Floats, reference: Floats, beta: float) -> None:
+Record = Callable[[str, object], None]  # what a test measured, into the XML of `pytest --junitxml`
+
+
+def assert_optimal(
+    world: World, policy: Floats, reference: Floats, beta: float, record: Record = lambda name, value: None
+) -> None:
     """Total variation to pi* at most 0.02 for each prompt; at most 1 % of what there was to gain is missing."""
     optimum = world.optimum(reference, beta)
     variation = np.abs(np.exp(policy) - np.exp(optimum)).sum(axis=1).max() / 2
     best, start = world.objective(optimum, reference, beta), world.objective(reference, reference, beta)
     gap = (best - world.objective(policy, reference, beta)) / (best - start)
+    record("total variation", round(float(variation), 4))
+    record("gap", round(float(gap), 5))
     assert variation < 0.02, f"total variation {variation:.4f}"
     assert gap < 0.01, f"gap {gap:.2%}"
 
@@ -65,10 +73,12 @@ def test_the_closed_form_optimum_is_found(folder: Path, horizon: int, learning_r
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("critic", ["shared", "separate"])
 @pytest.mark.parametrize("horizon", [1, 2])
-def test_the_closed_form_optimum_is_found_for_every_beta(folder: Path, horizon: int, critic: str, beta: float):
+def test_the_closed_form_optimum_is_found_for_every_beta(
+    folder: Path, horizon: int, critic: str, beta: float, record_property: Record
+):
     world = World.of(horizon)
     policy, reference = trained(folder, world, settings(beta, 2e-3, critic=critic), 300)
-    assert_optimal(world, policy, reference, beta)
+    assert_optimal(world, policy, reference, beta, record_property)
 
 
 def test_constant_rewards_lead_nowhere(folder: Path):
@@ -102,7 +112,7 @@ def true_gain(folder: Path, shuffling: int | None) -> float:
 
 @pytest.mark.learning
 @pytest.mark.parametrize("start", [0.1, 1.0, 10.0])
-def test_the_kl_controller_settles_at_its_target(folder: Path, start: float):
+def test_the_kl_controller_settles_at_its_target(folder: Path, start: float, record_property: Record):
     """Rule 9: the mean KL of the last 50 steps is within 5 % of the target, from 0.1, 1 and 10 times the right beta."""
     world, target = World.of(2), 0.5
     ppo = dataclasses.replace(settings(1.0, 2e-3), learning_rate_schedule="constant")
@@ -113,6 +123,7 @@ def test_the_kl_controller_settles_at_its_target(folder: Path, start: float):
         statistics, _ = ppo_step(pupil, world, ppo, controller.coef, step, 600, SAMPLES)
         controller.update(statistics["kl"], SAMPLES)
         kls.append(statistics["kl"])
+    record_property("mean KL of the last 50 steps over the target", round(float(np.mean(kls[-50:]) / target), 4))
     assert np.mean(kls[-50:]) == pytest.approx(target, rel=0.05)
 
 
