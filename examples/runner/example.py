@@ -59,12 +59,12 @@ class Example(ABC):
         """The demo's text world: data of all stages in `data/`, a model with random weights in `base/`."""
         self.script(WORLD / "prepare.py")
 
-    def fine_tune(self, name: str = "sft", **settings: object) -> None:
-        """From random weights to readable English, in the folder `name`."""
+    def fine_tune(self, start: str = "base", name: str = "sft", **settings: object) -> None:
+        """From the model in the folder `start`, by default random weights, to readable English in the folder `name`."""
         self.plaudit(
             "sft",
             WORLD / "settings" / "sft.yaml",
-            policy__model=self.folder / "base",
+            policy__model=self.folder / start,
             data__source=self.folder / "data" / "demonstrations.jsonl",
             output=self.folder / name,
             training__seed=self.seed,
