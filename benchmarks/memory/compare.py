@@ -108,9 +108,9 @@ def make_reward_model(model: Path, folder: Path) -> Path:
 
 def measure_trl(model: Path, reward_model: Path, folder: Path, trl: Path, kind: str) -> dict[str, int]:
     """One process does everything."""
-    command = [sys.executable, str(HERE / "trl_ppo.py"), str(model), str(reward_model), str(folder / kind), kind]
+    arguments = [str(model), str(reward_model), str(folder / f"trl-{kind}"), kind]
     environment = {**ENVIRONMENT, "PYTHONPATH": str(trl.resolve())}
-    return peak_of(command, environment, [])
+    return peak_of([sys.executable, str(HERE / "trl_ppo.py"), *arguments], environment, [])
 
 
 @contextmanager
@@ -159,6 +159,7 @@ def peak_of(command: list[str], environment: dict[str, str], others: list[int]) 
     watch = Watch([started.pid, *others])
     code = started.wait()
     peaks = watch.close()
+    print({name: f"{peak / GIB:.2f} GiB" for name, peak in peaks.items()}, file=sys.stderr, flush=True)
     if code:
         raise SystemExit(f"{' '.join(command)} failed with exit code {code}")
     return peaks

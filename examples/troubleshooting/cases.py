@@ -32,10 +32,10 @@ CASES = {
     ),
     "reward-hacking": Case({"ppo.kl.coef": 0}, {"ppo.kl.coef": 0.2}, "gold", 1, above=False),
     "entropy-collapse": Case(
-        {"ppo.kl.coef": 0, "ppo.learning_rate": 1e-3, "ppo.epochs": 6},
-        {"ppo.kl.coef": 0.1},
+        {"reward.model": "thanks", "ppo.kl.coef": 0, "ppo.learning_rate": 1e-3, "ppo.epochs": 4},
+        {"reward.model": "thanks", "ppo.kl.coef": 0.2},
         "entropy",
-        0.3,
+        0.2,
         above=False,
     ),
     "length-drift": Case(
@@ -45,7 +45,9 @@ CASES = {
         30,
     ),
     "truncated": Case({"max_new_tokens": 8}, {"max_new_tokens": 48}, "truncated_ratio", 0.5),
-    "value-loss": Case({"ppo.critic_learning_rate": 0.3}, {"ppo.critic_learning_rate": 1e-3}, "value_loss", 1),
+    "critic-diverges": Case(
+        {"ppo.critic_learning_rate": 0.3}, {"ppo.critic_learning_rate": 1e-3}, "explained_variance", -1, above=False
+    ),
     "nothing-learnt": Case({"ppo.learning_rate": 1e-7}, {"ppo.learning_rate": 3e-4}, "kl", 0.05, above=False),
     "no-signal": Case({**GRPO, "reward.model": "rare"}, GRPO, "advantage_std", 0.1, above=False),
 }

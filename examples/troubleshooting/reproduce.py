@@ -35,7 +35,7 @@ class Troubleshooting(Example):
 
     def _policy(self) -> None:
         self.world()
-        self.fine_tune(data__limit=4_000)
+        self.fine_tune()
 
     def _serve(self) -> None:
         self.serve(HERE / "serve.yaml")
