@@ -15,13 +15,13 @@ from plaudit.ppo.targets import Targets, make_targets
 from plaudit.trajectory import TrainingBatch
 
 from . import reference
-from .learners import LIVELY, TEMPERATURE, learn, local, targets_of
+from .learners import LIVELY, TEMPERATURE, learn, local, state_of, targets_of
 from .ragged import EOS, PAD, ragged_batch, real_tokens, scored_row
 
 
 def parameters(learner: LocalLearner) -> np.ndarray:
     """All trained weights in one vector."""
-    return np.concatenate([x.ravel() for name, x in learner.state().items() if name.startswith("model.")])
+    return np.concatenate([x.ravel() for name, x in state_of(learner).items() if name.startswith("model.")])
 
 
 def logprobs_are_those_of_each_row_alone(folder: Path) -> None:

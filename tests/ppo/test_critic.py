@@ -14,7 +14,7 @@ from plaudit.policy.settings import LoraSettings
 from plaudit.ppo.settings import PPOSettings
 from plaudit.settings import parse
 
-from .learners import LIVELY, LORA, learn, local, targets_of
+from .learners import LIVELY, LORA, learn, local, put_state, state_of, targets_of
 from .ragged import ragged_batch, real_tokens
 
 WARMING = dataclasses.replace(LIVELY, critic_warmup_steps=2)
@@ -56,10 +56,10 @@ def test_while_it_warms_up_the_critic_learns_and_nothing_of_the_policy_moves(
     """Adam's moments and counts of steps neither: the policy's first step is a first step."""
     ppo = dataclasses.replace(WARMING, critic=critic)
     learner, batch = local(folder, ppo, lora), ragged_batch()
-    states = [learner.state()]
+    states = [state_of(learner)]
     for step in range(3):
         learner.update(batch, targets_of(learner, batch, ppo), step)
-        states.append(learner.state())
+        states.append(state_of(learner))
     for before, after in ((states[0], states[1]), (states[1], states[2])):
         assert moved(before, after)
         assert all(is_critics(name) for name in moved(before, after))
@@ -90,9 +90,9 @@ def test_it_is_trained_restored_and_told_apart(folder: Path, reward_model: Path)
     ppo, batch = from_reward_model(reward_model), ragged_batch()
     first, second = local(folder, ppo), local(folder, ppo)
     learn(first, [batch], ppo)
-    second.load_state(first.state())
+    put_state(second, state_of(first))
     np.testing.assert_array_equal(first.evaluate(batch).values, second.evaluate(batch).values)
-    assert moved(local(folder, ppo).state(), first.state())
+    assert moved(state_of(local(folder, ppo)), state_of(first))
 
 
 def test_a_critic_that_reads_other_ids_is_refused(folder: Path, reward_model: Path, tmp_path: Path):

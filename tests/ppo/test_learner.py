@@ -22,7 +22,7 @@ from plaudit.trainer.ranks import DataParallelLearner
 
 from . import reference
 from .checks import parameters
-from .learners import LIVELY, LORA, TEMPERATURE, learn, local, targets_of
+from .learners import LIVELY, LORA, TEMPERATURE, learn, local, put_state, state_of, targets_of
 from .ragged import ragged_batch, real_tokens
 
 Make = Callable[..., Learner]
@@ -43,9 +43,9 @@ def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
         if (key := str(lora)) not in made:
             policy = PolicySettings(model=str(folder), lora=lora)
             learner = local(folder, lora=lora) if connection is None else _two(policy, request.param)
-            made[key] = (learner, learner.state())
+            made[key] = (learner, state_of(learner))
         learner, start = made[key]
-        learner.load_state(start)
+        put_state(learner, start)
         return learner
 
     yield build
@@ -88,11 +88,11 @@ def _after(learner: Learner, updates: int) -> Learner:
 def test_a_restored_learner_goes_on_bit_for_bit(make: Make):
     """Weights, Adam's moments and step counts are all there is: nothing else carries over from step to step."""
     learner, batch = _after(make(), 2), ragged_batch(9)
-    state = learner.state()
+    state = state_of(learner)
     targets = targets_of(learner, batch)
-    first = learner.update(batch, targets, step=2), learner.state()
-    learner.load_state(state)
-    second = learner.update(batch, targets, step=2), learner.state()
+    first = learner.update(batch, targets, step=2), state_of(learner)
+    put_state(learner, state)
+    second = learner.update(batch, targets, step=2), state_of(learner)
     assert first[0] == second[0]
     for name, array in first[1].items():
         np.testing.assert_array_equal(array, second[1][name])
@@ -103,9 +103,9 @@ def test_a_restored_learner_keeps_its_first_reference(make: Make):
     batch = ragged_batch()
     learner = make()
     before = learner.evaluate(batch).reference_logprobs
-    moved = _after(learner, 2).state()
+    moved = state_of(_after(learner, 2))
     restored = make()
-    restored.load_state(moved)
+    put_state(restored, moved)
     evaluation = restored.evaluate(batch)
     np.testing.assert_array_equal(evaluation.reference_logprobs, before)
     assert np.abs(evaluation.logprobs - before).max() > 1e-2
@@ -113,14 +113,14 @@ def test_a_restored_learner_keeps_its_first_reference(make: Make):
 
 def test_a_checkpoint_of_another_model_is_refused(make: Make):
     learner = make()
-    state = learner.state()
+    state = state_of(learner)
     digest = np.zeros(32, dtype=np.uint8)
     with pytest.raises(ConfigurationError, match="another reference"):
-        learner.load_state(state | {"reference_sha256": digest})
+        put_state(learner, state | {"reference_sha256": digest})
     with pytest.raises(ConfigurationError, match="another model"):
-        learner.load_state({name: x for name, x in state.items() if name != "model.value_head.bias"})
+        put_state(learner, {name: x for name, x in state.items() if name != "model.value_head.bias"})
     with pytest.raises(ConfigurationError, match=r"\(3,\)"):
-        learner.load_state(state | {"model.value_head.bias": np.zeros(3, dtype=np.float32)})
+        put_state(learner, state | {"model.value_head.bias": np.zeros(3, dtype=np.float32)})
 
 
 def test_learning_rate_zero_changes_nothing(make: Make):
@@ -136,13 +136,13 @@ def test_learning_rate_zero_changes_nothing(make: Make):
 
 def test_a_gradient_that_is_not_finite_is_not_applied(make: Make):
     learner, batch = make(), ragged_batch()
-    before = learner.state()
+    before = state_of(learner)
     targets = targets_of(learner, batch)
     broken = dataclasses.replace(targets, advantages=np.where(batch.response_mask, np.float32(np.nan), 0))
     statistics = learner.update(batch, broken, step=0)
     assert statistics["nonfinite_updates"] == LIVELY.epochs * LIVELY.minibatches
     assert not math.isfinite(statistics["grad_norm"])
-    after = learner.state()
+    after = state_of(learner)
     for name, array in before.items():
         if name != "nonfinite_updates":
             np.testing.assert_array_equal(array, after[name])

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from policy.tiny import tiny_llama
-from safetensors.numpy import load_file, save_file
 
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.learner import LocalLearner
 
 from .checks import parameters
-from .learners import LIVELY, TEMPERATURE, learn, local
+from .learners import LIVELY, TEMPERATURE, learn, local, state_of
 from .ragged import ragged_batch
 
 
@@ -26,9 +25,9 @@ def test_steps_too_small_for_bfloat16_still_add_up(folder: Path):
     ppo = dataclasses.replace(LIVELY, learning_rate=1e-6, adam_eps=1e-8)
     learner = LocalLearner(PolicySettings(model=str(folder), dtype="bfloat16"), ppo, TEMPERATURE, seed=5)
     used = np.unique(ragged_batch().input_ids)  # rows of the embedding that no token looks up have no gradient
-    start = learner.state()
+    start = state_of(learner)
     learn(learner, [ragged_batch(seed) for seed in range(10)], ppo)
-    for name, array in learner.state().items():
+    for name, array in state_of(learner).items():
         if name.startswith("model."):
             before, after = (x[used] if "embed_tokens" in name else x for x in (start[name], array))
             assert after.dtype == np.float32
@@ -49,9 +48,9 @@ def test_the_statistics_of_bfloat16_are_near_those_of_float32(folder: Path):
 def test_a_state_survives_safetensors(folder: Path, tmp_path: Path):
     learner = local(folder)
     learn(learner, [ragged_batch()])
-    save_file(learner.state(), tmp_path / "learner.safetensors")
+    learner.save_state(tmp_path / "learner.safetensors")
     restored = local(folder)
-    restored.load_state(load_file(tmp_path / "learner.safetensors"))
+    restored.load_state(tmp_path / "learner.safetensors")
     np.testing.assert_array_equal(parameters(restored), parameters(learner))
-    for name, array in learner.state().items():
-        np.testing.assert_array_equal(restored.state()[name], array)
+    for name, array in state_of(learner).items():
+        np.testing.assert_array_equal(state_of(restored)[name], array)

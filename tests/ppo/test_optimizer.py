@@ -12,7 +12,7 @@ from plaudit.ppo.collective import Single
 from plaudit.ppo.optimizer import Optimizer
 from plaudit.ppo.settings import PPOSettings
 
-from .learners import LIVELY, learn, local
+from .learners import LIVELY, learn, local, state_of
 from .ragged import ragged_batch
 
 
@@ -24,9 +24,9 @@ from .ragged import ragged_batch
 def test_each_moves_at_its_own_rate(tmp_path: Path, critic: str, rate: float, critics: float | None, moved: set[str]):
     ppo = dataclasses.replace(LIVELY, critic=critic, learning_rate=rate, critic_learning_rate=critics)
     learner = local(tiny_llama(tmp_path), ppo)
-    before = {name: array.copy() for name, array in learner.state().items() if name.startswith("model.")}
+    before = {name: array.copy() for name, array in state_of(learner).items() if name.startswith("model.")}
     learn(learner, [ragged_batch(), ragged_batch()], ppo)  # twice: the value head starts at zero, and so does its trunk
-    after = learner.state()
+    after = state_of(learner)
     found = {
         "policy" if name.startswith("model.causal_lm.") else "critic"
         for name, array in before.items()

@@ -19,7 +19,7 @@ from plaudit.settings import parse
 from .checks import parameters
 from .enumerable import World, ppo_step, settings, tiny_world
 from .enumerable import learner as world_learner
-from .learners import FULL_KL, LIVELY, LORA, TEMPERATURE, learn, local, targets_of
+from .learners import FULL_KL, LIVELY, LORA, TEMPERATURE, learn, local, state_of, targets_of
 from .ragged import ragged_batch, real_tokens
 from .test_closed_form import assert_optimal, both, trained
 
@@ -112,7 +112,7 @@ def test_without_a_critic_nothing_of_one_moves_or_is_reported(folder: Path, adva
     learner, batch = local(folder, ppo), ragged_batch()
     (statistics,) = learn(learner, [batch], ppo)
     assert not {"value_loss", "value_mean", "explained_variance"} & statistics.keys()
-    assert not learner.state()["model.value_head.weight"].any()
+    assert not state_of(learner)["model.value_head.weight"].any()
     assert not targets_of(learner, batch, ppo).returns.any()
 
 

@@ -14,7 +14,7 @@ import pytest
 import ray
 from policy.tiny import tiny_gpt2, tiny_llama
 from ppo.checks import parameters
-from ppo.learners import LIVELY, LORA, TEMPERATURE, learn, local, targets_of
+from ppo.learners import LIVELY, LORA, TEMPERATURE, learn, local, put_state, state_of, targets_of
 from ppo.ragged import ragged_batch
 from ppo.test_texts import texts
 from safetensors.numpy import load_file
@@ -53,7 +53,7 @@ def start(
 @pytest.fixture(scope="module")
 def first_sharded(cluster: None, policy: PolicySettings) -> Iterator[tuple[DataParallelLearner, State]]:
     learner = start(policy, sharding="full")
-    yield learner, learner.state()
+    yield learner, state_of(learner)
     learner.close()
 
 
@@ -61,7 +61,7 @@ def first_sharded(cluster: None, policy: PolicySettings) -> Iterator[tuple[DataP
 def sharded(first_sharded: tuple[DataParallelLearner, State]) -> DataParallelLearner:
     """Two sharded ranks, brought back to their first state."""
     learner, state = first_sharded
-    learner.load_state(state)
+    put_state(learner, state)
     return learner
 
 
@@ -199,11 +199,11 @@ def test_a_checkpoint_goes_on_with_other_ranks(sharded: DataParallelLearner, pol
     """Sharded or not, bit for bit the same; and from there on the same way."""
     one = local(Path(policy.model))
     learn(one, [ragged_batch(1)])
-    sharded.load_state(one.state())
-    assert_states_equal(sharded.state(), one.state())
+    put_state(sharded, state_of(one))
+    assert_states_equal(state_of(sharded), state_of(one))
     assert_learns_alike(one, sharded, LIVELY)
-    one.load_state(sharded.state())
-    assert_states_equal(sharded.state(), one.state())
+    put_state(one, state_of(sharded))
+    assert_states_equal(state_of(sharded), state_of(one))
 
 
 def assert_states_equal(a: State, b: State) -> None:

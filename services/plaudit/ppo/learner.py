@@ -7,13 +7,14 @@ gradients are summed over ranks, and all take the same optimizer step: each on t
 
 import functools
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -32,7 +33,6 @@ from plaudit.ppo.objective import UpdateStatistics
 from plaudit.ppo.optimizer import Optimizer
 from plaudit.ppo.passes import Passes
 from plaudit.ppo.settings import PPOSettings, Sharding
-from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
 from plaudit.ppo.texts import TextBatch
 from plaudit.trajectory import TrainingBatch
@@ -66,11 +66,11 @@ class Learner(Protocol):
         """What rollout workers need (`flat_weights.pack`): the policy's trained weights, without the critic."""
         ...
 
-    def state(self) -> State:
-        """Everything that a checkpoint needs to go on exactly from here."""
+    def save_state(self, path: Path) -> None:
+        """Writes everything that is needed to go on exactly from here, as `ppo.snapshot` names it."""
         ...
 
-    def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def load_state(self, path: Path) -> None:
         """Goes on from there. Raises ConfigurationError where the state is of another model or reference."""
         ...
 
@@ -156,20 +156,21 @@ class LocalLearner:
     def weights(self) -> npt.NDArray[np.uint8]:
         return flat_weights.pack(gathered(flat_weights.trainable(self._model.causal_lm), keep=self._tells))
 
-    def state(self) -> State:
-        return snapshot.to_arrays(gathered(self._restorable(), keep=self._tells)) | {
-            "nonfinite_updates": np.array(self._nonfinite_updates),
-            "reference_sha256": self._reference_sha256,
-        }
+    def save_state(self, path: Path) -> None:
+        state = gathered(self._restorable(), keep=self._tells)  # on the CPU they are those that learn, not copies
+        state["nonfinite_updates"] = torch.tensor(self._nonfinite_updates)
+        state["reference_sha256"] = self._reference_sha256
+        if self._tells:
+            save_file(state, path)
 
-    def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        if not np.array_equal(state.get("reference_sha256", ()), self._reference_sha256):
-            raise ConfigurationError(
-                "the checkpoint was made with another reference policy: resume with the same model"
-            )
-        arrays = {name: array for name, array in state.items() if name.startswith(("model.", "adam."))}
-        snapshot.restore(self._restorable(), arrays)
-        self._nonfinite_updates = int(state["nonfinite_updates"])
+    def load_state(self, path: Path) -> None:
+        with safe_open(path, framework="pt") as state:
+            if not torch.equal(state.get_tensor("reference_sha256"), self._reference_sha256):
+                raise ConfigurationError(
+                    "the checkpoint was made with another reference policy: resume with the same model"
+                )
+            snapshot.restore(self._restorable(), state)
+            self._nonfinite_updates = int(state.get_tensor("nonfinite_updates"))
 
     def save(self, folder: Path) -> None:
         save_policy(self._model.causal_lm, self._tokenizer, folder, write=self._tells)
@@ -233,5 +234,5 @@ class LocalLearner:
         return model | {f"adam.{name}": tensor for name, tensor in self._optimizer.state().items()}
 
     @functools.cached_property
-    def _reference_sha256(self) -> npt.NDArray[np.uint8]:
+    def _reference_sha256(self) -> Tensor:
         return snapshot.sha256(self._model.reference_weights())

@@ -1,4 +1,4 @@
-"""A learner's state as named numpy arrays, for a checkpoint.
+"""A learner's state as a safetensors file of named tensors, for a checkpoint.
 
 model.{parameter}            trained weights: policy, value head, separate critic
 adam.{moment}.{parameter}    the optimizer's moments and step counts
@@ -8,40 +8,41 @@ reference_sha256             (32,) uint8: what the reference policy is; it is re
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy.sharding import fill, full
 
-State = dict[str, npt.NDArray[np.generic]]
+RESTORED = ("model.", "adam.")
+"""What the names begin with of tensors that are copied back."""
 
 
-def to_arrays(tensors: Mapping[str, Tensor]) -> State:
-    """Copies, of tensors on the CPU."""
-    return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
+def restore(tensors: Mapping[str, Tensor], state: Any) -> None:
+    """Copies those of an open file (`safe_open`) into the tensors of the same names, one at a time.
 
-
-def restore(tensors: Mapping[str, Tensor], state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-    """Copies arrays into the tensors of the same names. Raises ConfigurationError, before any copy, on a mismatch."""
-    if stray := sorted(tensors.keys() ^ state.keys()):
+    Raises ConfigurationError, before any copy, on a mismatch.
+    """
+    found = set(filter(lambda name: name.startswith(RESTORED), state.keys()))
+    if stray := sorted(tensors.keys() ^ found):
         raise ConfigurationError(f"the checkpoint is of another model: '{stray[0]}' is only on one side")
     for name, tensor in tensors.items():
-        if tuple(tensor.shape) != state[name].shape:
+        shape = tuple(state.get_slice(name).get_shape())
+        if tuple(tensor.shape) != shape:
             raise ConfigurationError(
-                f"the checkpoint is of another model: '{name}' is {state[name].shape} there, {tuple(tensor.shape)} here"
+                f"the checkpoint is of another model: '{name}' is {shape} there, {tuple(tensor.shape)} here"
             )
     for name, tensor in tensors.items():
-        fill(tensor, torch.from_numpy(np.array(state[name])))
+        fill(tensor, state.get_tensor(name))
 
 
-def sha256(named_tensors: Iterable[tuple[str, Tensor]]) -> npt.NDArray[np.uint8]:
-    """(32,): over names and bytes, in the order given. Collective where tensors are sharded."""
+def sha256(named_tensors: Iterable[tuple[str, Tensor]]) -> Tensor:
+    """(32,) uint8: over names and bytes, in the order given. Collective where tensors are sharded."""
     digest = hashlib.sha256()
     for name, tensor in named_tensors:
         digest.update(name.encode())
         digest.update(full(tensor.detach()).cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return np.frombuffer(digest.digest(), dtype=np.uint8)
+    return torch.from_numpy(np.frombuffer(digest.digest(), dtype=np.uint8).copy())

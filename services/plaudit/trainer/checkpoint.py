@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from plaudit.errors import ConfigurationError
 from plaudit.outputs import whole_folder
@@ -56,7 +55,7 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
         return target
     with whole_folder(target) as partial:
         learner.save(partial.resolve())  # a rank may have another working directory
-        save_file(learner.state(), partial / LEARNER)
+        learner.save_state((partial / LEARNER).resolve())
         (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
         (partial / DIGESTS).write_text(json.dumps(dict(_digests(partial)), indent=1), encoding="utf-8")
     kept = {*existing(folder)[-keep:], best(folder)}
@@ -106,7 +105,7 @@ def load(path: Path, learner: Learner) -> RunState:
     """
     try:
         state = RunState(**json.loads((path / STATE).read_text(encoding="utf-8")))
-        learner.load_state(load_file(path / LEARNER))
+        learner.load_state((path / LEARNER).resolve())
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ConfigurationError(
             f"checkpoint {path} is not of this version ({error}): resume with the plaudit that wrote it, or give this "

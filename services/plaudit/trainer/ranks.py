@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.collective import TorchDistributed
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings, Sharding
-from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import Evaluation, Targets
 from plaudit.ppo.texts import TextBatch
 from plaudit.trajectory import TrainingBatch
@@ -148,12 +147,11 @@ class DataParallelLearner:
         weights: npt.NDArray[np.uint8] = self._everywhere("weights")
         return weights
 
-    def state(self) -> State:
-        state: State = self._everywhere("state")
-        return state
+    def save_state(self, path: Path) -> None:
+        self._everywhere("save_state", path)
 
-    def load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        self._everywhere("load_state", state)
+    def load_state(self, path: Path) -> None:
+        self._everywhere("load_state", path)
 
     def save(self, folder: Path) -> None:
         self._everywhere("save", folder)
