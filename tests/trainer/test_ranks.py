@@ -14,7 +14,7 @@ import pytest
 import ray
 from policy.tiny import tiny_gpt2, tiny_llama
 from ppo.checks import parameters
-from ppo.learners import LIVELY, LORA, TEMPERATURE, learn, local, put_state, state_of, targets_of
+from ppo.learners import LIVELY, LORA, TEMPERATURE, State, learn, local, put_state, state_of, targets_of
 from ppo.ragged import ragged_batch
 from ppo.test_texts import texts
 from safetensors.numpy import load_file
@@ -24,7 +24,6 @@ from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.ppo.learner import Learner, LocalLearner
 from plaudit.ppo.settings import KLSettings, PPOSettings, Sharding
-from plaudit.ppo.snapshot import State
 from plaudit.ppo.targets import make_targets
 from plaudit.rollout.cluster import start_ray
 from plaudit.trainer.ranks import DataParallelLearner
