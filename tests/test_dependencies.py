@@ -21,6 +21,7 @@ def imported(room: str) -> Iterator[tuple[str, Path]]:
     """Top-level modules from elsewhere, and who imports them; functions' own imports too."""
     files = list((ROOT / room).rglob("*.py"))
     own = {"plaudit", "plaudit_client", "plaudit_protos", *(path.stem for path in files)}
+    own |= {path.stem for path in (ROOT / "examples").rglob("*.py")}  # which benchmarks build on
     own |= {folder.name for path in files for folder in path.relative_to(ROOT / room).parents}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 from plaudit_client import errors
 
 DOMAIN = "plaudit.reward"
-"""Of every `ErrorInfo`, and nobody else's."""
+"""Of every `ErrorInfo` of a reward server."""
 
 BY_CODE: dict[grpc.StatusCode, type[errors.RewardError]] = {
     grpc.StatusCode.UNAVAILABLE: errors.ServerUnavailable,

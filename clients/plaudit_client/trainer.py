@@ -120,7 +120,10 @@ class TrainerClient:
     def _explained(self, error: grpc.RpcError) -> TrainerError:
         call = cast(grpc.Call, error)
         message = " ".join((call.details() or call.code().name).split())
-        return TrainerError(f"run at {self.address}: {message}", error_info(status_of(call)).reason)
+        reason = error_info(status_of(call)).reason
+        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # the client's own clock is first
+            message, reason = "no answer in time; what was asked is still done", "DEADLINE_EXCEEDED"
+        return TrainerError(f"run at {self.address}: {message}", reason)
 
 
 def _run(run: pb.Run) -> Run:

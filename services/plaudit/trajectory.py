@@ -85,7 +85,7 @@ class ScoredTrajectory:
 
     trajectory: Trajectory
     score: float
-    parts: Mapping[str, float] = field(default_factory=dict)  # by metric name, what several services said
+    parts: Mapping[str, float] = field(default_factory=dict)  # what each of several services said, by name
 
 
 def padded(

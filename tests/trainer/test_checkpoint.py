@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, the newest kept, a damaged one named."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from plaudit.trainer import checkpoint
 from plaudit.trainer.checkpoint import RunState
 from tests.policy.tiny import tiny_llama
 
+BEST = "reward_mean"
+
 
 @pytest.fixture
 def learner(tmp_path: Path) -> LocalLearner:
@@ -20,37 +23,45 @@ def learner(tmp_path: Path) -> LocalLearner:
 
 def state(step: int, merit: float | None = None) -> RunState:
     models = {"reward": {"name": "models/m/versions/1", "sha256": "ab"}}
-    return RunState(step, {"coef": 0.1}, {"count": 3.0}, models, {"prompts.data": "cd"}, ["0/0/0"], merit)
+    return RunState(
+        step,
+        {"coef": 0.1},
+        {"count": 3.0},
+        models,
+        {"prompts.data": "cd"},
+        ["0/0/0"],
+        {} if merit is None else {BEST: merit},
+    )
 
 
 def test_what_is_saved_comes_back_and_old_ones_go(tmp_path: Path, learner: LocalLearner) -> None:
     folder = tmp_path / "checkpoints"
     for step in (1, 2, 3):
-        checkpoint.save(folder, state(step), learner, keep=2)
+        checkpoint.save(folder, state(step), learner, keep=2, best_by=BEST)
     assert [path.name for path in checkpoint.existing(folder)] == ["step-00002", "step-00003"]
     assert checkpoint.load(folder / "step-00003", learner) == state(3)
 
 
 def test_the_newest_is_the_one_of_most_steps(tmp_path: Path, learner: LocalLearner) -> None:
     for step in (100_000, 99_999):
-        checkpoint.save(tmp_path, state(step), learner, keep=2)
+        checkpoint.save(tmp_path, state(step), learner, keep=2, best_by=BEST)
     assert [path.name for path in checkpoint.existing(tmp_path)] == ["step-99999", "step-100000"]
 
 
 def test_a_write_that_was_cut_short_does_not_count(tmp_path: Path, learner: LocalLearner) -> None:
     folder = tmp_path / "checkpoints"
-    saved = checkpoint.save(folder, state(1), learner, keep=2)
+    saved = checkpoint.save(folder, state(1), learner, keep=2, best_by=BEST)
     saved.rename(folder / ".step-00001.partial")
     assert checkpoint.existing(folder) == []
-    assert checkpoint.save(folder, state(1), learner, keep=2).is_dir()
+    assert checkpoint.save(folder, state(1), learner, keep=2, best_by=BEST).is_dir()
     assert not (folder / ".step-00001.partial").exists()
 
 
 def test_the_best_is_kept_beside_the_newest(tmp_path: Path, learner: LocalLearner) -> None:
     for step, merit in enumerate([None, 0.5, 2.0, 2.0, 1.0, -1.0]):
-        checkpoint.save(tmp_path, state(step, merit), learner, keep=2)
+        checkpoint.save(tmp_path, state(step, merit), learner, keep=2, best_by=BEST)
     assert [path.name for path in checkpoint.existing(tmp_path)] == ["step-00002", "step-00004", "step-00005"]
-    assert checkpoint.best(tmp_path) == tmp_path / "step-00002"
+    assert checkpoint.best(tmp_path, BEST) == tmp_path / "step-00002"
 
 
 FILES = ["state.json", "learner.safetensors", "model.safetensors", "tokenizer.json", "digests.json"]
@@ -61,7 +72,7 @@ FILES = ["state.json", "learner.safetensors", "model.safetensors", "tokenizer.js
 def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(
     tmp_path: Path, learner: LocalLearner, file: str, damage: str
 ) -> None:
-    before, after = (checkpoint.save(tmp_path, state(step), learner, keep=2) for step in (1, 2))
+    before, after = (checkpoint.save(tmp_path, state(step), learner, keep=2, best_by=BEST) for step in (1, 2))
     assert checkpoint.newest(tmp_path) == (after, [])
     path = after / file
     content = path.read_bytes()
@@ -77,12 +88,35 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(
 
 
 def test_where_all_are_damaged_there_is_none(tmp_path: Path, learner: LocalLearner) -> None:
-    (checkpoint.save(tmp_path, state(1), learner, keep=2) / "model.safetensors").unlink()
+    (checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST) / "model.safetensors").unlink()
     assert checkpoint.newest(tmp_path)[0] is None
 
 
 def test_one_of_another_version_is_named(tmp_path: Path, learner: LocalLearner) -> None:
-    saved = checkpoint.save(tmp_path, state(1), learner, keep=2)
+    saved = checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST)
     (saved / "state.json").write_text('{"step": 1}')
     with pytest.raises(ConfigurationError, match=r"step-00001 is not of this version"):
         checkpoint.load(saved, learner)
+
+
+def test_the_best_by_another_metric_is_another_one(tmp_path: Path, learner: LocalLearner) -> None:
+    for step, merit in enumerate([5.0, 1.0]):
+        checkpoint.save(tmp_path, state(step, merit), learner, keep=2, best_by=BEST)
+    assert checkpoint.best(tmp_path, "score_mean") is None
+    checkpoint.save(tmp_path, state(2), learner, keep=1, best_by=None)
+    assert [path.name for path in checkpoint.existing(tmp_path)] == ["step-00002"]
+
+
+def test_what_people_put_beside_checkpoints_does_no_harm(tmp_path: Path, learner: LocalLearner) -> None:
+    saved = checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST)
+    (saved / "notes.txt").write_text("a good one")
+    shutil.copytree(saved, tmp_path / "step-00001.bak")
+    assert checkpoint.newest(tmp_path) == (saved, [])
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path, learner: LocalLearner) -> None:
+    saved = checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST)
+    for name in (".step-00009.partial", ".step-00000.old"):
+        shutil.copytree(saved, tmp_path / name)
+    checkpoint.newest(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -38,6 +38,7 @@ class Toy:
 
     def run(self) -> State:
         ending = State.DONE
+        self.control.opened(0, None, None)
         while self.step < self.steps:
             self.control.between_steps(self.save)
             if self.control.stopping:
@@ -181,7 +182,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         until_asked(toy.control)
         with pytest.raises(OSError, match="no space"):
             toy.control.between_steps(fail)
-        with pytest.raises(TrainerError, match="no space left") as caught:
+        with pytest.raises(TrainerError, match="the trainer says why") as caught:
             asked.result(10)
     assert caught.value.reason == "CHECKPOINT_FAILED"
 
@@ -213,6 +214,27 @@ def test_whoever_waits_for_a_run_that_fails_is_told(tmp_path: Path) -> None:
         assert client.get().state == "failed"
 
 
+def test_a_caller_who_is_gone_keeps_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.05)
+    toy = Toy(tmp_path, 3)
+    with served(toy) as (client, _):
+        for _ in range(service.CALLS + service.WATCHERS):
+            with pytest.raises(TrainerError) as caught:
+                client.checkpoint(timeout=0.1)
+            assert caught.value.reason == "DEADLINE_EXCEEDED"
+        assert client.get().state == "starting"
+        toy.control.end(State.FAILED)
+
+
+def test_steps_that_will_run_again_are_not_watched(tmp_path: Path) -> None:
+    """A resumed run that fails before its record is open."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "time": 1.0, "kl": 0.0}\n')
+    toy = Toy(tmp_path, 3)
+    with served(toy) as (client, _):
+        toy.control.end(State.FAILED)
+        assert not [event for event in client.watch(from_step=0) if isinstance(event, Step)]
+
+
 def test_so_many_may_watch_and_the_others_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "WATCHERS", 2)
     toy = Toy(tmp_path, 3)
@@ -240,7 +262,7 @@ def test_health_tells_progress_from_presence(tmp_path: Path) -> None:
     toy = Toy(tmp_path, 10)
     with served(toy) as (_, address):
         before = httpx.get(f"http://{address}/health").json()
-        toy.control.resumed(4, time.time() - 100, tmp_path / "step-00004")
+        toy.control.opened(4, time.time() - 100, tmp_path / "step-00004")
         resumed = httpx.get(f"http://{address}/health").json()
         toy.control.between_steps(toy.save)
         toy.control.step_done(5)
@@ -308,9 +330,15 @@ def terminate() -> None:
 def test_sigterm_gives_up_a_step_that_has_moved_nothing(control: Control, phase: str) -> None:
     control.on_sigterm(60, lambda: None)
     control.enter(phase)
-    with pytest.raises(StepGivenUp):
-        terminate()
+    control.check()
+    terminate()
     assert control.stopping
+    with pytest.raises(StepGivenUp):
+        control.check()
+    with pytest.raises(StepGivenUp):
+        control.enter("update")
+    control.leave()
+    assert (control.status.state, control.status.phase) == (State.STOPPING, "")
 
 
 @pytest.mark.parametrize("phase", ["update", "sync", ""])
@@ -319,7 +347,18 @@ def test_sigterm_lets_a_step_that_has_begun_to_learn_end(control: Control, phase
     control.enter(phase)
     for _ in range(2):
         terminate()
+    control.check()
+    control.enter("sync")
     assert control.stopping
+
+
+def test_a_run_that_has_ended_is_not_ended_again(control: Control) -> None:
+    """Its grace period is over, and what is still to be closed takes longer."""
+    left = threading.Event()
+    control.on_sigterm(0.2, left.set)
+    terminate()
+    control.end(State.STOPPED)
+    assert not left.wait(0.5)
 
 
 def test_sigterm_ends_a_pause(control: Control) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -119,8 +120,8 @@ def test_several_services_add_up_by_weight_and_each_is_reported() -> None:
     assert list(models) == ["reward", "flat"]
     assert [one.score for one in scored if one] == [2.0 - 0.5, 6.0 - 0.5]
     assert [one.parts for one in scored if one] == [
-        {"score_reward_mean": 1.0, "score_flat_mean": -1.0},
-        {"score_reward_mean": 3.0, "score_flat_mean": -1.0},
+        {"score_reward": 1.0, "score_flat": -1.0},
+        {"score_reward": 3.0, "score_flat": -1.0},
     ]
 
 
@@ -163,7 +164,7 @@ def test_pessimism_takes_deviations_off_an_ensembles_mean(tmp_path: Path) -> Non
     deviations = [statistics.stdev(pair) for pair in ((0.2, 1.0), (-0.2, 1.0))]
     assert mean == pytest.approx([0.6, 0.4])
     assert [one.score for one in found] == pytest.approx([0.6 - 1.5 * deviations[0], 0.4 - 1.5 * deviations[1]])
-    assert [one.parts for one in found] == [{"disagreement_reward_mean": pytest.approx(one)} for one in deviations]
+    assert [one.parts for one in found] == [{"disagreement_reward": pytest.approx(one)} for one in deviations]
 
 
 def test_pessimism_about_a_single_model_is_refused() -> None:
@@ -171,3 +172,32 @@ def test_pessimism_about_a_single_model_is_refused() -> None:
         one = RemoteScorer({"reward": RewardSettings(address=server.address, pessimism=1.0)}, 0.0)
         with pytest.raises(ConfigurationError, match=r"pessimism needs an ensemble, and models/fake/versions/1"):
             one.wait_until_ready()
+
+
+def test_what_is_waited_for_can_be_given_up() -> None:
+    class Enough(Exception):
+        pass
+
+    def enough() -> None:
+        raise Enough
+
+    go = threading.Event()
+    with FakeRewardServer(lambda item: float(go.wait(20))) as server:
+        one = scorer(server)
+        one.on_wait = enough
+        began = time.monotonic()
+        with pytest.raises(Enough):
+            one.score([trajectory("a")])
+        assert time.monotonic() - began < 5
+        go.set()
+        one.close()
+
+
+def test_rewards_are_of_the_model_that_was_there_at_the_start() -> None:
+    with FakeRewardServer(length) as server:
+        one = scorer(server)
+        one.wait_until_ready()
+        other = dataclasses.replace(server.model.provenance, name="models/fake/versions/2")
+        server.model = dataclasses.replace(server.model, provenance=other)
+        with pytest.raises(RunFailed, match="of models/fake/versions/1"):
+            one.score([trajectory("ab")])

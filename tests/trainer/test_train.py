@@ -214,6 +214,17 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(tmp_path: P
     assert metrics_of(whole) == before
 
 
+def test_two_processes_never_train_in_one_folder(tmp_path: Path, server: FakeRewardServer) -> None:
+    path = settings_file(tmp_path, server.address, steps=1000)
+    first = start(path)
+    wait_for(tmp_path / "run/metrics.jsonl", first)
+    code, errors = finish(start(path))
+    assert code == 69
+    assert "another process trains in" in errors
+    first.kill()
+    first.communicate()
+
+
 def test_data_that_changed_are_named(tmp_path: Path, server: FakeRewardServer) -> None:
     path = settings_file(tmp_path, server.address, steps=1)
     assert finish(start(path))[0] == 0

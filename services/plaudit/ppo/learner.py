@@ -113,7 +113,8 @@ class LocalLearner:
         self._tokenizer = load_tokenizer(policy)
         critic = ppo.critic if ppo.critic_model is None else from_reward_model(ppo.critic_model, self._tokenizer)
         self._model = ActorCritic(load_causal_lm(policy), critic, getattr(torch, policy.dtype))
-        if sharding == "full":
+        self._sharded = sharding == "full"
+        if self._sharded:
             self._model.shard(self._device)
         else:
             self._model.to(self._device)
@@ -193,9 +194,9 @@ class LocalLearner:
         return self._collective.rank == 0
 
     def _share(self, rows: Rows, count: Callable[[Rows], int]) -> tuple[Rows, int]:
-        """This rank's rows, and how many passes all ranks run: as many as the one that needs most of them."""
+        """This rank's rows, and how many passes it runs at least: sharded, as many as the rank that needs most."""
         shares = [rows[rank :: self._collective.world_size] for rank in range(self._collective.world_size)]
-        return shares[self._collective.rank], max(map(count, shares))
+        return shares[self._collective.rank], max(map(count, shares)) if self._sharded else 0
 
     def _minibatches(self, rows: int, texts: int, step: int) -> Iterator[tuple[Rows, Rows]]:
         """Of all epochs: the responses and the texts of each optimizer step."""

@@ -202,7 +202,7 @@ def _reading(
     here = [(one, one.steps.index(step)) for one in series if step in one.steps]
     known = [(one, i, one.values[i]) for one, i in here if math.isfinite(one.values[i])]
     texts = [f"{one.label} {number(value)}" for one, _, value in known] or ["not finite"]
-    if len(known) > 3:  # a stack: no room for all
+    if len(known) > 3 and known[0][0].area:  # a stack: no room for all
         texts = [f"total {number(math.fsum(value for _, _, value in known))}"]
     dots = [(x(step), y(one.high[i] if one.area else value), one.tone) for one, i, value in known]
     return Reading(round(left, 1), round(right - left, 1), x(step), " · ".join([f"{along} {step:g}", *texts]), dots)

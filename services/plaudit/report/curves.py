@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from plaudit.report.best_of_n import BestOfN
 from plaudit.report.charts import Chart, Series, chart, stacked
@@ -90,7 +91,7 @@ def frontier(measure: str, title: str, runs: Sequence[Trained], baseline: Sequen
     """What each run paid in KL for what it reached on held-out prompts; `measure` is "score" or "gold"."""
     curves = [
         _points(run.label, tone, [(row.kl.value, getattr(row, measure)) for row in run.rows if row.kl is not None])
-        for run, tone in zip(runs, RUNS, strict=False)
+        for run, tone in zip(runs, cycle(RUNS), strict=False)
     ]
     best = _points("best-of-n", "grey", [(one.kl_bound, getattr(one, measure)) for one in baseline])
     upto = f"best-of-n: n = 1 to {baseline[-1].n}, at the bound of its KL; " if baseline else ""
@@ -119,7 +120,7 @@ def services(run: Run) -> list[Chart]:
         names = sorted({name for row in run.steps for name in row if re.fullmatch(rf"{kind}_\w+_mean", name)})
         shown = [
             _series(run, name, name.removeprefix(f"{kind}_").removesuffix("_mean"), tone)
-            for name, tone in zip(names, RUNS, strict=False)
+            for name, tone in zip(names, cycle(RUNS), strict=False)
         ]
         if shown:
             charts.append(chart(title, units[kind], shown, span=span(run)))

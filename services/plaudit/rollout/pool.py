@@ -33,6 +33,8 @@ from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 ON_DISK = -1
 """The version of the weights that a worker finds on disk."""
 
+LOOK_SECONDS = 0.5
+
 Progress = Callable[[int, int], None]
 """Called with (groups done, groups in all)."""
 
@@ -63,6 +65,7 @@ class RayRolloutPool:
     ) -> None:
         self._settings, self._policy, self._engine = settings, policy, engine
         self.on_group_done = on_group_done
+        self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
         self._version = ON_DISK
         self._weights: ray.ObjectRef[Any] | None = None  # None: those on disk
         self._restarts = self._redispatched = 0
@@ -136,8 +139,11 @@ class RayRolloutPool:
         busy = {slot.call: slot for slot in self._slots if slot.call is not None}
         if not busy:
             raise RunFailed(self._all_lost())
-        left = min(slot.deadline for slot in busy.values()) - time.monotonic()
-        ended, _ = ray.wait(list(busy), num_returns=1, timeout=max(left, 0), fetch_local=False)
+        deadline = min(slot.deadline for slot in busy.values())
+        ended: list[Any] = []
+        while not ended and (left := deadline - time.monotonic()) > 0:
+            self.on_wait()
+            ended, _ = ray.wait(list(busy), num_returns=1, timeout=min(left, LOOK_SECONDS), fetch_local=False)
         now = time.monotonic()
         return [slot for call, slot in busy.items() if call in ended or slot.deadline <= now]
 

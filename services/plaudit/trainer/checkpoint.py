@@ -17,9 +17,10 @@ A folder of this name is whole: it is written under another name and renamed. No
 
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,10 @@ class RunState:
     reward_models: dict[str, dict[str, str]]  # by service: `name` and `sha256` of the one that scored so far
     data: dict[str, str]  # SHA-256 of prompts, held-out prompts and texts
     in_flight: list[str]  # ids of the responses that step `step` asks for: a process that dies is at them
-    merit: float | None = None  # what `checkpoints.best_by` compares
+    merit: dict[str, float] = field(default_factory=dict)  # of the metric that `checkpoints.best_by` names, its mean
 
 
-def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
+def save(folder: Path, state: RunState, learner: Learner, keep: int, best_by: str | None) -> Path:
     """Writes `step-N` under `folder`, then removes all but the newest `keep` and the best."""
     target = folder / f"step-{state.step:05d}"
     if target.exists():
@@ -58,7 +59,7 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
         learner.save_state((partial / LEARNER).resolve())
         (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
         (partial / DIGESTS).write_text(json.dumps(dict(_digests(partial)), indent=1), encoding="utf-8")
-    kept = {*existing(folder)[-keep:], best(folder)}
+    kept = {*existing(folder)[-keep:], best(folder, best_by), target}
     for path in existing(folder):
         if path not in kept:
             _remove(path)
@@ -67,18 +68,21 @@ def save(folder: Path, state: RunState, learner: Learner, keep: int) -> Path:
 
 def existing(folder: Path) -> list[Path]:
     """Checkpoints under `folder`, oldest first."""
-    found = (path for path in folder.glob("step-*") if (path / STATE).is_file())
+    named = (path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
+    found = (path for path in named if (path / STATE).is_file())
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def best(folder: Path) -> Path | None:
-    """The one of highest merit, the older of equals; None where none has one."""
-    merits = {path: merit for path in existing(folder) if (merit := _read_merit(path)) is not None}
+def best(folder: Path, by: str | None) -> Path | None:
+    """The one of which this metric was highest, the older of equals; None where it is known of none."""
+    merits = {path: merit for path in existing(folder) if (merit := _read_merits(path).get(by or "")) is not None}
     return max(merits, key=lambda path: merits[path], default=None)
 
 
 def newest(folder: Path) -> tuple[Path | None, list[Path]]:
     """(the newest whole one, damaged ones): the latter get another name, and the run goes on from one before."""
+    for remains in folder.glob(".step-*"):  # of a process that was killed while it wrote or removed one
+        shutil.rmtree(remains, ignore_errors=True)
     damaged: list[Path] = []
     for path in reversed(existing(folder)):
         if is_whole(path):
@@ -90,10 +94,10 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every file is there and what it was when it was written."""
+    """Whether every file that was written is there, and what it was."""
     try:
         written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
-        return bool(written == dict(_digests(path)))
+        return bool(written.items() <= dict(_digests(path)).items())
     except (OSError, ValueError):
         return False
 
@@ -121,12 +125,12 @@ def _digests(folder: Path) -> Iterator[tuple[str, str]]:
                 yield str(path.relative_to(folder)), hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_merit(path: Path) -> float | None:
+def _read_merits(path: Path) -> dict[str, float]:
     try:
-        state: Mapping[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return state.get("merit")
+        found: dict[str, float] = json.loads((path / STATE).read_text(encoding="utf-8"))["merit"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
 
 
 def _remove(path: Path) -> None:

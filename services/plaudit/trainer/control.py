@@ -4,7 +4,8 @@
             status, wait_for_change          <-  status  <-  enter, step_done, saved, end
 
 SIGTERM leaves no time for the step under way: until the learner's weights begin to move the step is given up, and done
-anew by the process that resumes.
+anew by the process that resumes. The handler only notes it: an exception out of a handler would come up anywhere, in
+the middle of Ray's code too. Those that wait ask `check` twice a second.
 """
 
 import dataclasses
@@ -38,11 +39,11 @@ ENDS = (State.STOPPED, State.DONE, State.FAILED)
 POLL_SECONDS = 0.2
 """How often a paused run looks whether SIGTERM came."""
 GIVEN_UP = ("samples", "generate", "score", "evaluate")
-"""Phases that leave no trace in what a checkpoint holds."""
+"""Phases that leave no trace in what a checkpoint holds, and so does entering the next one, "update"."""
 
 
-class StepGivenUp(BaseException):
-    """Raised in the loop's thread by SIGTERM. No Exception: no library may take it for one of its own errors."""
+class StepGivenUp(Exception):
+    """SIGTERM came before the step began to learn."""
 
 
 class RunEnded(RunFailed):
@@ -60,6 +61,7 @@ class Status:
     phase: str = ""  # of the step under way
     last_step_at: float | None = None  # Unix seconds
     checkpoint: str = ""  # the newest one's folder
+    recording: bool = False  # metrics.jsonl holds this run's steps, and none that will run again
 
 
 class Control:
@@ -73,6 +75,7 @@ class Control:
         self._wanted: list[Future[Path]] = []
         self.terminated = False
         """Whether SIGTERM came. Its handler takes no lock: the thread that it interrupts may hold it."""
+        self._grace: threading.Timer | None = None
 
     # -- asked from outside -----------------------------------------------------------------------------------------
 
@@ -99,14 +102,14 @@ class Control:
         """Raises RunEnded once it has ended."""
         return self._wish(stop=True)
 
-    def checkpoint(self, timeout_s: float | None) -> Path:
-        """Of the step under way, or of the last one. Raises RunEnded, TimeoutError, or what the writing raised."""
+    def checkpoint(self) -> Future[Path]:
+        """After the step under way. Raises RunEnded; the future may, or what the writing raised."""
         future: Future[Path] = Future()
         with self._changed:
             self._refuse_after_the_end()
             self._wanted.append(future)
             self._changed.notify_all()
-        return future.result(timeout_s)
+        return future
 
     def health(self) -> Health:
         """Presence by answering at all, progress by when the last step ended."""
@@ -135,13 +138,24 @@ class Control:
         """Whether the next step shall wait."""
         return self._pause
 
-    def resumed(self, step: int, last_step_at: float | None, checkpoint: Path) -> None:
-        """`step` steps were done by earlier processes."""
-        self._change(step=step, last_step_at=last_step_at, checkpoint=str(checkpoint.resolve()))
+    def opened(self, step: int, last_step_at: float | None, checkpoint: Path | None) -> None:
+        """The record is open; `step` steps were done by earlier processes, up to that checkpoint."""
+        newest = "" if checkpoint is None else str(checkpoint.resolve())
+        self._change(step=step, last_step_at=last_step_at, checkpoint=newest, recording=True)
 
     def enter(self, phase: str) -> None:
-        """A phase of a step begins."""
+        """A phase of a step begins. Raises StepGivenUp where that is still possible and wanted."""
+        self.check()
         self._change(phase=phase)
+
+    def check(self) -> None:
+        """Raises StepGivenUp after SIGTERM, in a phase that can be given up."""
+        if self.terminated and self._status.phase in GIVEN_UP:
+            raise StepGivenUp
+
+    def leave(self) -> None:
+        """No further step begins."""
+        self._change(state=self._underway(), phase="")
 
     def step_done(self, step: int) -> None:
         """`step` steps are done."""
@@ -167,6 +181,8 @@ class Control:
         with self._changed:
             if self._status.state in ENDS:
                 return
+            if self._grace is not None:
+                self._grace.cancel()
             self._change(state=state, phase="")
             for future in self._wanted:
                 if state is State.FAILED or not self._status.checkpoint:
@@ -182,11 +198,9 @@ class Control:
             if self.terminated:
                 return
             self.terminated = True
-            timer = threading.Timer(grace_s, give_up)
-            timer.daemon = True
-            timer.start()
-            if self._status.phase in GIVEN_UP:
-                raise StepGivenUp
+            self._grace = threading.Timer(grace_s, give_up)
+            self._grace.daemon = True
+            self._grace.start()
 
         signal.signal(signal.SIGTERM, received)
 
@@ -216,7 +230,7 @@ class Control:
             return
         try:
             path = save()
-        except Exception as error:
+        except BaseException as error:
             for future in wanted:
                 future.set_exception(error)
             raise

@@ -141,7 +141,7 @@ def _rollout_metrics(scored: list[ScoredTrajectory], batch: TrainingBatch) -> Me
     truncated = sum(one.trajectory.finish_reason == "length" for one in scored)
     parts = scored[0].parts
     return {
-        **{name: fmean(one.parts[name] for one in scored) for name in parts},
+        **{f"{name}_mean": fmean(one.parts[name] for one in scored) for name in parts},
         "episodes": len(scored),
         "tokens": tokens,
         "score_mean": float(batch.scores.mean()),

@@ -31,7 +31,7 @@ LEARNING = {
 
 # of several reward services, or an ensemble: `{kind}_{service}_mean`
 SERVICES = {
-    "score": "Mean score that one service gave in the step, before its weight.",
+    "score": "Mean of what one service's scores count as in the step, before its weight.",
     "disagreement": "Mean standard deviation of an ensemble's members in the step.",
 }
 

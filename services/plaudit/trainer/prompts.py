@@ -4,11 +4,13 @@ What a step asks for depends on the run seed and the step alone, never on what h
 cursor.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
@@ -31,7 +33,12 @@ def read_prompts(data: DataSettings, tokenizer: PreTrainedTokenizerBase, templat
 def place_in_passes(seed: tuple[int, ...], place: int, count: int) -> tuple[int, int]:
     """(pass, index) at one place of an endless stream that visits each of `count` things once a pass."""
     visit, offset = divmod(place, count)
-    return visit, int(np.random.default_rng((*seed, visit)).permutation(count)[offset])
+    return visit, int(_order((*seed, visit), count)[offset])
+
+
+@functools.lru_cache(maxsize=8)
+def _order(seed: tuple[int, ...], count: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(count)
 
 
 def prompts_sha256(prompts: Sequence[Prompt]) -> str:

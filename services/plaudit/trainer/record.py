@@ -1,17 +1,18 @@
 """What a run writes down of itself: `config.yaml`, `run.json`, `metrics.jsonl`, and the trackers' files."""
 
+import fcntl
 import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from accelerate.utils import ProjectConfiguration
 
 from plaudit import settings as plaudit_settings
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, DependencyUnreachable
 from plaudit.outputs import check_folder, json_line, write_text, writing
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
@@ -23,7 +24,8 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.
 
-Bit for bit the same is only a run that keeps `rollout.group_size`, `rollout.cpus_per_worker` and `rollout.dtype` too.
+Bit for bit the same is only a run that keeps `rollout.group_size`, `rollout.cpus_per_worker`, `rollout.dtype`, `ranks`
+and `sharding` too; and `steps`, where the learning rate falls to 0 at the last one.
 """
 
 
@@ -93,6 +95,21 @@ class StepRows:
 def describe(folder: Path, **facts: Any) -> None:
     """Writes `run.json`: what the run is, beyond its settings, and where it can be asked."""
     write_text(folder / RUN, json.dumps(facts, indent=1))
+
+
+def lock_folder(folder: Path) -> TextIO:
+    """Holds the run folder until it is closed. Raises DependencyUnreachable where another process has it."""
+    with writing("folder", folder):
+        file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise DependencyUnreachable(
+            f"another process trains in {folder}: wait until it has ended, or give this run a folder of its own "
+            "(folder=...)"
+        ) from None
+    return file
 
 
 def claim_folder(settings: TrainSettings) -> None:

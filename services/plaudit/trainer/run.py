@@ -1,6 +1,7 @@
 """One run: builds its roles in the order in which they can fail, drives the loop, and leaves a run folder behind."""
 
 import math
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.pretraining import TextStream, read_texts
 from plaudit.trainer.prompts import PromptStream, prompts_sha256, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
-from plaudit.trainer.record import METRICS, RunRecord, check_trackers, claim_folder, describe
+from plaudit.trainer.record import METRICS, RunRecord, check_trackers, claim_folder, describe, lock_folder
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
 from plaudit.trainer.service import TrainerServicer, serving
@@ -39,6 +40,8 @@ from plaudit.trajectory import Prompt, Sampling
 from plaudit_client import ModelInfo
 
 CHECKPOINTS = "checkpoints"
+TERMINATED = 143
+"""Exit code after SIGTERM."""
 
 
 @dataclass
@@ -72,13 +75,15 @@ class Run:
         finished = False
         with bar("PPO", self.settings.steps, done=self.state.step) as progress, suppress(StepGivenUp):
             finished = self._run_steps(progress)
+        self.control.leave()
         path, folder = self._save(), self.settings.folder
         if not finished:
             print(f"{folder}: stopped after step {self.state.step} with {path}; the same command goes on", flush=True)
             return State.STOPPED
-        best = checkpoint.best(self._checkpoints)
+        best_by = self.settings.checkpoints.best_by
+        best = checkpoint.best(self._checkpoints, best_by)
         if best not in (None, path):
-            print(f"best by {self.settings.checkpoints.best_by}: {best}")
+            print(f"best by {best_by}: {best}")
         print(f"policy: {path}\nreport: {report.write(Path(folder))}", flush=True)
         return State.DONE
 
@@ -90,6 +95,7 @@ class Run:
             progress.note(phase)
 
         self.loop.on_phase = enter
+        self.pool.on_wait = self.scorer.on_wait = self.control.check
         self.pool.on_group_done = lambda done, total: progress.note(f"generate {done}/{total} groups")
         while self.state.step < self.settings.steps:
             if self.control.pausing:
@@ -101,6 +107,8 @@ class Run:
             progress.advance(note=_note(self._recent[-1]))
             if self.state.step % self.settings.checkpoints.every == 0:
                 self._save()
+        if self.control.stopping:
+            return False
         enter("samples")
         self.sampler.draw(self.state.step)
         return True
@@ -117,14 +125,13 @@ class Run:
         try:
             metrics = self.loop.step(step)
         except TooFarFromReference as error:
-            raise RunFailed(f"{error}; the policy as it was is in {self._save()}") from None
-        self._check_best_by(metrics)
+            saved = self._save()
+            raise RunFailed(f"{error}; the policy as it was is in {saved}") from None
         self.state = replace(
             self.state,
             step=step + 1,
             kl_controller=self.loop.controller.state(),
             scores=self.loop.shaper.state(),
-            in_flight=self.loop.in_flight(step + 1),
         )
         self.record.write(step, metrics)
         self._recent.append(metrics)
@@ -133,23 +140,19 @@ class Run:
         self.control.step_done(step + 1)
 
     def _save(self) -> Path:
+        settings = self.settings.checkpoints
         with self.metrics.checkpoint():
-            state = replace(self.state, merit=self._merit())
-            path = checkpoint.save(self._checkpoints, state, self.loop.learner, self.settings.checkpoints.keep)
+            state = replace(self.state, merit=self._merit(), in_flight=self.loop.in_flight(self.state.step))
+            path = checkpoint.save(self._checkpoints, state, self.loop.learner, settings.keep, settings.best_by)
         self.control.saved(path)
         return path
 
-    def _merit(self) -> float | None:
+    def _merit(self) -> dict[str, float]:
         """A single step's mean is mostly noise: that of as many steps as lie between two checkpoints."""
-        wanted, window = self.settings.checkpoints.best_by, self.settings.checkpoints.every
-        if wanted is None or len(self._recent) < window:
-            return None
-        return fmean(metrics[wanted] for metrics in self._recent)
-
-    def _check_best_by(self, metrics: Metrics) -> None:
-        wanted = self.settings.checkpoints.best_by
-        if wanted is not None and wanted not in metrics:
-            raise ConfigurationError(f"checkpoints.best_by '{wanted}' is no metric: known are {', '.join(metrics)}")
+        best_by, window = self.settings.checkpoints.best_by, self.settings.checkpoints.every
+        if best_by is None or len(self._recent) < window:
+            return {}
+        return {best_by: fmean(metrics[best_by] for metrics in self._recent)}
 
     @property
     def _checkpoints(self) -> Path:
@@ -160,17 +163,19 @@ def _note(metrics: Metrics) -> str:
     return f"score {metrics['score_mean']:+.3f}  KL {metrics['kl']:.2f}"
 
 
-@contextmanager
-def wired(settings: TrainSettings) -> Iterator[Run]:
-    """Every role of a run, built in the order in which they can fail and closed in reverse."""
+def drive(settings: TrainSettings) -> int:
+    """One run from here to its end; the exit code."""
     with ExitStack() as stack:
-        yield _wire(settings, stack)
+        run = _wire(settings, stack)
+        ending = run.drive()
+    return TERMINATED if ending is State.STOPPED and run.control.terminated else 0
 
 
 def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     """Builds every role, in the order in which they can fail; `stack` closes them in reverse."""
     check_trackers(settings.trackers)
     claim_folder(settings)
+    stack.callback(lock_folder(Path(settings.folder)).close)
     metrics, control = TrainerMetrics(), Control(Path(settings.folder), settings.steps)
     addresses = stack.enter_context(_serving(settings, control, metrics))
     describe(Path(settings.folder), **addresses)
@@ -181,6 +186,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     stack.callback(scorer.close)
     reward_models = scorer.wait_until_ready()
     stack.callback(start_ray(settings.ray_address, num_cpus=_cpus(settings)).close)
+    control.on_sigterm(settings.checkpoints.grace_s, _leave)  # after Ray's start, which installs a handler of its own
 
     learner = _learner(settings)
     stack.callback(learner.close)
@@ -201,8 +207,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
+    control.opened(state.step, record.last_step_at(), resumed_from)
     if resumed_from is not None:
-        control.resumed(state.step, record.last_step_at(), resumed_from)
         print(f"resuming {folder} at step {state.step}", flush=True)
     models = {name: model.name for name, model in reward_models.items()}
     describe(folder, **addresses, reward_models=models, prompts=len(prompts), held_out=len(held_out))
@@ -293,6 +299,12 @@ def _resume(folder: Path, fresh: RunState, loop: Loop) -> tuple[RunState, Path |
     loop.controller.load_state(state.kl_controller)
     loop.shaper.load_state(state.scores)
     return state, found
+
+
+def _leave() -> None:
+    """The grace period after SIGTERM is over: what resumes goes on from the checkpoint before, where there is one."""
+    print("plaudit train: no new checkpoint within checkpoints.grace_s of SIGTERM", file=sys.stderr, flush=True)
+    os._exit(TERMINATED)
 
 
 def _shown(model: Mapping[str, str]) -> str:

@@ -5,14 +5,16 @@ counted by its reason, and is dropped from the step. A number is never made up f
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.reward_server import errors_explained, open_client, score_item
 from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import ScoredTrajectory, Trajectory
 from plaudit_client import ModelInfo, Score, ScoreFailure, ScoreItem, ServerUnavailable
+
+LOOK_SECONDS = 0.5
 
 
 class RewardService:
@@ -21,12 +23,13 @@ class RewardService:
     def __init__(self, name: str, settings: RewardSettings, *, alone: bool) -> None:
         self._name, self._settings, self._alone = name, settings, alone
         self.client = open_client(settings)
-        self._model = ""  # the one that gave the first score
+        self._model = ""  # the one that was there at the start
 
     def wait_until_ready(self) -> ModelInfo:
         """The model that will be asked, once its server answers. Raises as `errors_explained`."""
         with errors_explained():
             model = self.client.wait_until_ready(self._settings.startup_timeout_s)
+        self._model = model.name
         if self._settings.pessimism and not model.members:
             raise ConfigurationError(
                 f"{self._name}: pessimism needs an ensemble, and {model.name} is a single model: serve several of them "
@@ -51,11 +54,11 @@ class RewardService:
         """(what it adds to the reward, what is reported of it)."""
         value, reported = score.value, {}
         if score.ensemble is not None:
-            reported[f"disagreement_{self._name}_mean"] = score.ensemble.std
+            reported[f"disagreement_{self._name}"] = score.ensemble.std
             if self._settings.pessimism:
                 value = score.ensemble.mean - self._settings.pessimism * score.ensemble.std
         if not self._alone:  # else it is the score itself
-            reported[f"score_{self._name}_mean"] = value
+            reported[f"score_{self._name}"] = value
         return self._settings.weight * value, reported
 
     def _check_model(self, name: str) -> None:
@@ -77,6 +80,7 @@ class RemoteScorer:
         self._max_missing_ratio = max_missing_ratio
         self._threads = ThreadPoolExecutor(len(rewards), thread_name_prefix="reward-service")
         self.missing: Counter[str] = Counter()  # reason -> trajectories without a score, over the run
+        self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
 
     def wait_until_ready(self) -> dict[str, ModelInfo]:
         """The models that will be asked, by service. Raises as `errors_explained`."""
@@ -86,7 +90,10 @@ class RemoteScorer:
         """In order; raises RunFailed when more than `max_missing_ratio` have no score, and as `errors_explained`."""
         items = [_item(trajectory) for trajectory in trajectories]
         services = list(self._services.values())
-        answers = list(self._threads.map(lambda service: service.ask(items), services))
+        asked = [self._threads.submit(service.ask, items) for service in services]
+        while wait(asked, timeout=LOOK_SECONDS).not_done:
+            self.on_wait()
+        answers = [one.result() for one in asked]
         scored = [
             self._scored(trajectory, dict(zip(services, results, strict=True)))
             for trajectory, *results in zip(trajectories, *answers, strict=True)

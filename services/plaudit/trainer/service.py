@@ -3,6 +3,8 @@
 Each call has a thread of a small pool; none of them touches the loop, which hears of it through `Control`.
 """
 
+import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +23,12 @@ from starlette.applications import Starlette
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
 from plaudit.telemetry.http import bind, serve_in_thread
-from plaudit.trainer.control import ENDS, Control, RunEnded, State, Status
+from plaudit.trainer.control import ENDS, Control, RunEnded, Status
 from plaudit.trainer.record import StepRows
 from plaudit_protos.trainer.v1 import trainer_pb2 as pb
 from plaudit_protos.trainer.v1 import trainer_pb2_grpc
+
+logger = logging.getLogger(__name__)
 
 DOMAIN = "plaudit.trainer"
 WATCHERS = 16
@@ -58,13 +62,16 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: pb.CheckpointRunRequest, context: grpc.ServicerContext
     ) -> pb.CheckpointRunResponse:
         try:
-            return pb.CheckpointRunResponse(checkpoint=str(self._control.checkpoint(context.time_remaining())))
+            asked = self._control.checkpoint()
+            while context.is_active():  # who is gone keeps no thread
+                with contextlib.suppress(TimeoutError):
+                    return pb.CheckpointRunResponse(checkpoint=str(asked.result(LOOK_SECONDS)))
+            return pb.CheckpointRunResponse()
         except RunEnded as error:
             _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "RUN_ENDED", str(error))
-        except TimeoutError:
-            _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "the step under way goes on")
-        except Exception as error:  # whatever the file system said
-            _abort(context, grpc.StatusCode.INTERNAL, "CHECKPOINT_FAILED", str(error))
+        except BaseException as error:
+            logger.error("a checkpoint that was asked for could not be written: %r", error)
+            _abort(context, grpc.StatusCode.INTERNAL, "CHECKPOINT_FAILED", "not written; the trainer says why")
 
     def WatchRun(self, request: pb.WatchRunRequest, context: grpc.ServicerContext) -> Iterator[pb.WatchRunResponse]:  # noqa: N802
         if not self._places.acquire(blocking=False):
@@ -83,7 +90,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             if shown is None:
                 yield pb.WatchRunResponse(run=_run(status))
                 shown = status.state
-            if rows is None and status.state is not State.STARTING:  # before that the file may be cut
+            if rows is None and status.recording:  # before that the file may be cut
                 rows = StepRows(self._metrics_file, request.from_step if request.HasField("from_step") else status.step)
             for row in rows.unread() if rows else ():
                 yield pb.WatchRunResponse(step=_step(row))

@@ -61,7 +61,8 @@ class CheckpointSettings:
 
     every: Annotated[int, Field(ge=1)] = 50
     keep: Annotated[int, Field(ge=1)] = 2  # the newest ones
-    best_by: str | None = "reward_mean"  # and the one before which this metric was highest, over its last `every` steps
+    # and the one before which this metric was highest, its mean over the last `every` steps
+    best_by: Literal["reward_mean", "score_mean"] | None = "reward_mean"
     grace_s: Annotated[float, Field(gt=0)] = 25.0  # from SIGTERM to the end: Kubernetes kills after 30
 
 

@@ -7,7 +7,7 @@ Every method may be repeated: asking twice for a pause is one pause. A run does 
 
 Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.trainer" and one of these reasons:
   RUN_ENDED           (FAILED_PRECONDITION) the run is at its end, or on its way there
-  CHECKPOINT_FAILED   (INTERNAL) it could not be written; the run goes on, or says at its end why it did not
+  CHECKPOINT_FAILED   (INTERNAL) it could not be written; the run ends and says why
   TOO_MANY_WATCHERS   (RESOURCE_EXHAUSTED) as many watch as may
   DEADLINE_EXCEEDED   the step under way took longer than the caller waited; what was asked is still done after it
 """
@@ -302,7 +302,7 @@ class PauseRunResponse(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def run(self) -> Global___Run:
-        """PAUSING, or PAUSED already."""
+        """PAUSING, PAUSED already, or STARTING still."""
 
     def __init__(
         self,

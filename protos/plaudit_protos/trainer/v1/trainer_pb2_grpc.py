@@ -79,7 +79,7 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """The run as it is now, then its steps and every change of its state as they come. Ends with the run.
+        """The run as it is now, then its steps as they come, and its state when that has changed. Ends with the run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

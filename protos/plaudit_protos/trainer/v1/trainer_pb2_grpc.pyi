@@ -7,7 +7,7 @@ Every method may be repeated: asking twice for a pause is one pause. A run does 
 
 Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.trainer" and one of these reasons:
   RUN_ENDED           (FAILED_PRECONDITION) the run is at its end, or on its way there
-  CHECKPOINT_FAILED   (INTERNAL) it could not be written; the run goes on, or says at its end why it did not
+  CHECKPOINT_FAILED   (INTERNAL) it could not be written; the run ends and says why
   TOO_MANY_WATCHERS   (RESOURCE_EXHAUSTED) as many watch as may
   DEADLINE_EXCEEDED   the step under way took longer than the caller waited; what was asked is still done after it
 """
@@ -45,7 +45,7 @@ class TrainerServiceStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.GetRunRequest, _trainer_pb2.GetRunResponse]
     """What the run is doing now."""
     WatchRun: _grpc.UnaryStreamMultiCallable[_trainer_pb2.WatchRunRequest, _trainer_pb2.WatchRunResponse]
-    """The run as it is now, then its steps and every change of its state as they come. Ends with the run."""
+    """The run as it is now, then its steps as they come, and its state when that has changed. Ends with the run."""
     PauseRun: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.PauseRunRequest, _trainer_pb2.PauseRunResponse]
     """Halts the run after the step under way, with all it holds in memory."""
     ResumeRun: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.ResumeRunRequest, _trainer_pb2.ResumeRunResponse]
@@ -63,7 +63,7 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     GetRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetRunRequest, _trainer_pb2.GetRunResponse]  # type: ignore[assignment]
     """What the run is doing now."""
     WatchRun: _aio.UnaryStreamMultiCallable[_trainer_pb2.WatchRunRequest, _trainer_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """The run as it is now, then its steps and every change of its state as they come. Ends with the run."""
+    """The run as it is now, then its steps as they come, and its state when that has changed. Ends with the run."""
     PauseRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.PauseRunRequest, _trainer_pb2.PauseRunResponse]  # type: ignore[assignment]
     """Halts the run after the step under way, with all it holds in memory."""
     ResumeRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.ResumeRunRequest, _trainer_pb2.ResumeRunResponse]  # type: ignore[assignment]
@@ -90,7 +90,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_pb2.WatchRunResponse], _abc.AsyncIterator[_trainer_pb2.WatchRunResponse]]:
-        """The run as it is now, then its steps and every change of its state as they come. Ends with the run."""
+        """The run as it is now, then its steps as they come, and its state when that has changed. Ends with the run."""
 
     @_abc_1.abstractmethod
     def PauseRun(
