@@ -175,10 +175,11 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     """Builds every role, in the order in which they can fail; `stack` closes them in reverse."""
     check_trackers(settings.trackers)
     claim_folder(settings)
-    stack.callback(lock_folder(Path(settings.folder)).close)
-    metrics, control = TrainerMetrics(), Control(Path(settings.folder), settings.steps)
+    folder = Path(settings.folder)
+    stack.callback(lock_folder(folder).close)
+    metrics, control = TrainerMetrics(), Control(folder, settings.steps)
     addresses = stack.enter_context(_serving(settings, control, metrics))
-    describe(Path(settings.folder), **addresses)
+    describe(folder, **addresses)
     tokenizer = load_tokenizer(settings.policy)
     prompts, held_out = _prompts(settings, tokenizer)
     texts = _texts(settings, tokenizer)
@@ -193,16 +194,18 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     pool = RayRolloutPool(settings.rollout, settings.policy)
     stack.callback(pool.close)
 
-    stop_ids = load_stop_token_ids(settings.policy, tokenizer)
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, stop_ids, settings.seed)
-    per_step = settings.batch_size // settings.samples_per_prompt
-    stream = PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed)
-    pad = int(tokenizer.pad_token_id)
-    controller, shaper = kl_controller(settings.ppo.kl), ScoreShaper(settings.ppo.scores)
-    loop = Loop(stream, pool, scorer, learner, controller, shaper, settings.ppo, sampling, pad, settings.steps, texts)
-    folder = Path(settings.folder)
-    per_prompt, best_of = settings.samples.per_prompt, settings.samples.best_of
-    sampler = Sampler(folder / "samples", held_out, per_prompt, best_of, sampling, pool, scorer, learner, pad)
+    loop = _loop(settings, tokenizer, prompts, texts, pool, scorer, learner)
+    sampler = Sampler(
+        folder=folder / "samples",
+        prompts=held_out,
+        per_prompt=settings.samples.per_prompt,
+        best_of=settings.samples.best_of,
+        sampling=loop.sampling,
+        pool=pool,
+        scorer=scorer,
+        learner=learner,
+        pad_token_id=loop.pad_token_id,
+    )
 
     state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
     pool.set_weights(state.step, learner.weights())
@@ -218,6 +221,33 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
         flush=True,
     )
     return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state)
+
+
+def _loop(
+    settings: TrainSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[Prompt],
+    texts: TextStream | None,
+    pool: RayRolloutPool,
+    scorer: RemoteScorer,
+    learner: Learner,
+) -> Loop:
+    """At its first step."""
+    stop_ids = load_stop_token_ids(settings.policy, tokenizer)
+    per_step = settings.batch_size // settings.samples_per_prompt
+    return Loop(
+        prompts=PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed),
+        pool=pool,
+        scorer=scorer,
+        learner=learner,
+        controller=kl_controller(settings.ppo.kl),
+        shaper=ScoreShaper(settings.ppo.scores),
+        ppo=settings.ppo,
+        sampling=Sampling(settings.max_new_tokens, settings.temperature, stop_ids, settings.seed),
+        pad_token_id=int(tokenizer.pad_token_id),
+        steps=settings.steps,
+        texts=texts,
+    )
 
 
 @contextmanager

@@ -29,19 +29,19 @@ class Sampler:
     learner: Learner
     pad_token_id: int
 
-    def draw(self, step: int) -> list[dict[str, object]]:
+    def draw(self, step: int) -> None:
         """Answers every held-out prompt `per_prompt` times, scores the answers, and writes one line each.
 
         The seeds of a response depend on its prompt alone, so what changes between two files is the policy.
         """
         trajectories, scored = self._answers(self.per_prompt)
         kl = self._kl([one for one in scored if one is not None])
-        return self._write(f"step-{step:05d}", trajectories, scored, kl)
+        self._write(f"step-{step:05d}", trajectories, scored, kl)
 
-    def draw_start(self) -> list[dict[str, object]]:
+    def draw_start(self) -> None:
         """`best_of` answers to every held-out prompt, before the first step: their KL is 0."""
         trajectories, scored = self._answers(self.best_of)
-        return self._write("start", trajectories, scored, {one.request.id: 0.0 for one in trajectories})
+        self._write("start", trajectories, scored, {one.request.id: 0.0 for one in trajectories})
 
     def _answers(self, each: int) -> tuple[list[Trajectory], list[ScoredTrajectory | None]]:
         requests = [RolloutRequest(prompt, 0, sample) for prompt in self.prompts for sample in range(each)]
@@ -54,11 +54,10 @@ class Sampler:
         trajectories: list[Trajectory],
         scored: list[ScoredTrajectory | None],
         kl: dict[str, float],
-    ) -> list[dict[str, object]]:
+    ) -> None:
         rows = [_row(trajectory, one, kl) for trajectory, one in zip(trajectories, scored, strict=True)]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_rows(self.folder / f"{name}.jsonl", rows)
-        return rows
 
     def _kl(self, scored: list[ScoredTrajectory]) -> dict[str, float]:
         """Request id -> KL from the reference, nats per response. In slices, so that many samples fit in memory."""
