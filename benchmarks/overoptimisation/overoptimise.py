@@ -58,15 +58,8 @@ class Overoptimisation(Example):
 
     def _reward_models(self) -> None:
         for member in range(MEMBERS):
-            self.plaudit(
-                "reward-model",
-                WORLD / "settings" / "reward_model.yaml",
-                base__model=self.folder / "sft",
-                data__source=self.folder / "data" / "preferred.jsonl",
-                data__limit=PREFERENCES,
-                output=self.folder / f"m{member}",
-                training__seed=MEMBERS * self.seed + member,
-            )
+            settings = {"data__limit": PREFERENCES, "training__seed": MEMBERS * self.seed + member}
+            self.reward_model(WORLD / "settings" / "reward_model.yaml", "preferred.jsonl", f"m{member}", **settings)
 
     def _serve(self) -> None:
         names = [f"m{member}" for member in range(MEMBERS)]

@@ -13,7 +13,6 @@ and then the verdict: the known utility of the held-out samples, and the report 
 `key=value` overrides settings/train.yaml. Exit code 0 when the demo reached what it promises (verdict.py), 1 when not.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -37,8 +36,8 @@ class Demo(Example):
                 "world": self.world,
                 "fine-tuning": self.fine_tune,
                 "preferences": self._preferences,
-                "reward model": self._reward_model,
-                "server": self._serve,
+                "reward model": lambda: self.reward_model(SETTINGS / "reward_model.yaml", "preferred.jsonl"),
+                "server": lambda: self.serve_reward_model(SETTINGS / "serve.yaml", "demo"),
                 "accuracy": self._accuracy,
                 "PPO": self._train,
             }
@@ -47,20 +46,6 @@ class Demo(Example):
 
     def _preferences(self) -> None:
         self.script(HERE / "pairs.py")
-
-    def _reward_model(self) -> None:
-        self.plaudit(
-            "reward-model",
-            SETTINGS / "reward_model.yaml",
-            base__model=self.folder / "sft",
-            data__source=self.folder / "data" / "preferred.jsonl",
-            output=self.folder / "reward_model",
-            training__seed=self.seed,
-        )
-
-    def _serve(self) -> None:
-        models = json.dumps([{"name": "demo", "model": str(self.folder / "reward_model")}])
-        self.serve(SETTINGS / "serve.yaml", models=models)
 
     def _accuracy(self) -> None:
         self.plaudit(

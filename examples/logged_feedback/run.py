@@ -10,7 +10,6 @@
 and then the known utility of held-out answers, before and after each way                  compare.py
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -33,8 +32,8 @@ class LoggedFeedback(Example):
                 "policies": self._policies,
                 "logs": lambda: self.script(HERE / "log.py"),
                 "straight": self._straight,
-                "reward model": self._reward_model,
-                "server": self._serve,
+                "reward model": lambda: self.reward_model(HERE / "reward_model.yaml", "thumbs_older.jsonl"),
+                "server": lambda: self.serve_reward_model(HERE / "serve.yaml", "thumbs"),
                 "PPO": lambda: self.train(HERE / "train.yaml", policy__model=self.folder / "sft"),
             }
         )
@@ -50,20 +49,6 @@ class LoggedFeedback(Example):
     def _straight(self) -> None:
         for log in ("older", "own"):
             self.script(HERE / "straight.py", log)
-
-    def _reward_model(self) -> None:
-        self.plaudit(
-            "reward-model",
-            HERE / "reward_model.yaml",
-            base__model=self.folder / "sft",
-            data__source=self.folder / "data" / "thumbs_older.jsonl",
-            output=self.folder / "reward_model",
-            training__seed=self.seed,
-        )
-
-    def _serve(self) -> None:
-        models = json.dumps([{"name": "thumbs", "model": str(self.folder / "reward_model")}])
-        self.serve(HERE / "serve.yaml", models=models)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,20 @@ class Example(ABC):
             **settings,
         )
 
+    def reward_model(self, file: Path, data: str, name: str = "reward_model", **settings: object) -> None:
+        """From the fine-tuned policy and `data/DATA`, in the folder `name`."""
+        own: dict[str, object] = {
+            "base__model": self.folder / "sft",
+            "data__source": self.folder / "data" / data,
+            "output": self.folder / name,
+            "training__seed": self.seed,
+        }
+        self.plaudit("reward-model", file, **{**own, **settings})
+
+    def serve_reward_model(self, file: Path, served_as: str) -> None:
+        """The one in `reward_model/`."""
+        self.serve(file, models=json.dumps([{"name": served_as, "model": str(self.folder / "reward_model")}]))
+
     def serve(self, file: Path, **settings: object) -> None:
         """A reward server on any free port, in the background; `address` then says where."""
         ready, log = self.folder / "ready.json", self.folder / "serve.log"

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -84,11 +85,15 @@ class Programs:
 
 
 class PeakMemory:
-    """The most memory that this process and all its descendants had at one moment, pages they share counted once."""
+    """The most memory that this process and all its descendants had at one moment, pages they share counted once.
 
-    def __init__(self, every: float = 1.0) -> None:
+    `role` says what a process is, None that it does not count: `peaks` has the most of each at one moment.
+    """
+
+    def __init__(self, every: float = 1.0, role: Callable[[psutil.Process], str | None] = lambda _: "program") -> None:
         self.peak_bytes = 0
-        self._every = every
+        self.peaks: Counter[str] = Counter()
+        self._every, self._role = every, role
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -103,17 +108,19 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._every):
-            own = psutil.Process()
-            self.peak_bytes = max(self.peak_bytes, sum(_memory(one) for one in [own, *own.children(recursive=True)]))
+            now: Counter[str] = Counter()
+            for process in _tree(psutil.Process()):
+                with suppress(psutil.Error):  # it is gone
+                    if (role := self._role(process)) is not None:
+                        now[role] += _memory(process)
+            self.peaks |= now  # the larger of both, role by role
+            self.peak_bytes = max(self.peak_bytes, now.total())
 
 
 def _memory(process: psutil.Process) -> int:
-    """Proportional set size where the system knows it (Linux), else resident set size; 0 when the process is gone."""
-    try:
-        full = process.memory_full_info()
-        return int(getattr(full, "pss", full.rss))
-    except psutil.Error:
-        return 0
+    """Proportional set size where the system knows it (Linux), else resident set size."""
+    full = process.memory_full_info()
+    return int(getattr(full, "pss", full.rss))
 
 
 def _tree(process: psutil.Process) -> list[psutil.Process]:

@@ -9,7 +9,6 @@
 and then the world's known utility of the held-out replies, which no model ever saw.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -35,7 +34,7 @@ class ScoredFeedback(Example):
                 "policy": self._policy,
                 "ratings": lambda: self.script(HERE / "rate.py"),
                 "reward model": self._reward_model,
-                "server": self._serve,
+                "server": lambda: self.serve_reward_model(HERE / "serve.yaml", "stars"),
                 "PPO": lambda: self.train(HERE / "train.yaml", policy__model=self.folder / "sft"),
             }
         )
@@ -48,19 +47,8 @@ class ScoredFeedback(Example):
         self.fine_tune()
 
     def _reward_model(self) -> None:
-        self.plaudit(
-            "reward-model",
-            HERE / "reward_model.yaml",
-            base__model=self.folder / "sft",
-            data__source=self.folder / "data" / "rated.jsonl",
-            eval_data__source=self.folder / "data" / "rated_judged.jsonl",
-            output=self.folder / "reward_model",
-            training__seed=self.seed,
-        )
-
-    def _serve(self) -> None:
-        models = json.dumps([{"name": "stars", "model": str(self.folder / "reward_model")}])
-        self.serve(HERE / "serve.yaml", models=models)
+        judged = self.folder / "data" / "rated_judged.jsonl"
+        self.reward_model(HERE / "reward_model.yaml", "rated.jsonl", eval_data__source=judged)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from plaudit.reward import folder as reward_folder
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone
 from plaudit.reward.rendering import render
 from plaudit.settings import load
+from tests.finetune import judgements
+from tests.finetune.judgements import TRAINING, write_rows
 from tests.policy.tiny import tiny_llama
 from tests.reward import tiny_models
 
@@ -35,20 +37,9 @@ def planted(count, seed=0):
     return rows, float(np.corrcoef(scores, known)[0, 1] ** 2)
 
 
-def write_rows(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
 def settings_file(tmp_path, base, rows, **changes):
-    path = tmp_path / "reward_model.yaml"
-    tree = {
-        "base": {"model": str(base)}, "data": {"source": write_rows(tmp_path / "data.jsonl", rows)},
-        "loss": "squared_error", "rendering": {"max_tokens": 64, "separator": " "}, "output": str(tmp_path / "out"),
-        "training": {"learning_rate": 0.003, "batch_size": 32, "epochs": 3},
-    }  # fmt: skip
-    path.write_text(json.dumps(tree | changes))
-    return str(path)
+    own = {"loss": "squared_error", "training": TRAINING | {"epochs": 3}}
+    return judgements.settings_file(tmp_path, base, rows, **(own | changes))
 
 
 def served(folder, rows):

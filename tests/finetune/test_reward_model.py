@@ -21,6 +21,7 @@ from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import load
 from plaudit.trajectory import Message
+from tests.finetune.judgements import settings_file, write_rows
 from tests.policy.tiny import tiny_llama
 from tests.reward import tiny_models
 
@@ -39,22 +40,6 @@ def planted(count, seed=0):
         rows.append({"prompt": f"where {number}", "chosen": " ".join(chosen), "rejected": " ".join(rejected)})
         certainty.append(max(probability, 1 - probability))
     return rows, float(np.mean(certainty))
-
-
-def write_rows(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-def settings_file(tmp_path, base, rows, **changes):
-    path = tmp_path / "reward_model.yaml"
-    tree = {
-        "base": {"model": str(base)}, "data": {"source": write_rows(tmp_path / "data.jsonl", rows)},
-        "rendering": {"max_tokens": 64, "separator": " "}, "output": str(tmp_path / "out"),
-        "training": {"learning_rate": 0.003, "batch_size": 32, "epochs": 2},
-    }  # fmt: skip
-    path.write_text(json.dumps(tree | changes))
-    return str(path)
 
 
 def words(*texts):

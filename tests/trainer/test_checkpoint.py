@@ -120,3 +120,17 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, learner: LocalLea
         shutil.copytree(saved, tmp_path / name)
     checkpoint.newest(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_no_checkpoint_any_more_is_written_anew(tmp_path: Path, learner: LocalLearner) -> None:
+    saved = checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST)
+    (saved / "state.json").unlink()
+    checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST)
+    assert checkpoint.newest(tmp_path) == (saved, [])
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "3"])
+def test_digests_that_are_none_prove_nothing(tmp_path: Path, learner: LocalLearner, content: str) -> None:
+    saved = checkpoint.save(tmp_path, state(1), learner, keep=2, best_by=BEST)
+    (saved / "digests.json").write_text(content)
+    assert not checkpoint.is_whole(saved)

@@ -171,11 +171,13 @@ def test_who_waits_too_short_is_told_that_the_step_goes_on(tmp_path: Path) -> No
     assert (tmp_path / "step-00001").is_dir()  # it is still written
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [OSError("no space left on device"), TimeoutError("no space left by then")])
+def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path, error: OSError) -> None:
+    """A file server that does not answer is a TimeoutError too."""
     toy = Toy(tmp_path, 1000, slowly)
 
     def fail() -> Path:
-        raise OSError("no space left on device")
+        raise error
 
     with served(toy) as (client, _), ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.checkpoint)

@@ -1,6 +1,6 @@
 """One step of a run, its roles replaced: what is counted."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -33,6 +33,7 @@ def run_of(loop: Mock) -> Run:
         scorer=SimpleNamespace(missing=Counter(), retries=0),
         control=Control(Path("run"), 3),
         state=RunState(0, {}, {}, {}, {}, []),
+        recent=deque(maxlen=2),
     )  # fmt: skip
 
 

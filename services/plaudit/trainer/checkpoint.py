@@ -52,7 +52,7 @@ class RunState:
 def save(folder: Path, state: RunState, learner: Learner, keep: int, best_by: str | None) -> Path:
     """Writes `step-N` under `folder`, then removes all but the newest `keep` and the best."""
     target = folder / f"step-{state.step:05d}"
-    if target.exists():
+    if target in existing(folder):
         return target
     with whole_folder(target) as partial:
         learner.save(partial.resolve())  # a rank may have another working directory
@@ -98,7 +98,7 @@ def is_whole(path: Path) -> bool:
     try:
         written = json.loads((path / DIGESTS).read_text(encoding="utf-8"))
         return bool(written.items() <= dict(_digests(path)).items())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # gone, no JSON, no object
         return False
 
 

@@ -49,10 +49,6 @@ class RunRecord:
         """Every step so far."""
         return list(StepRows(self._metrics, 0).unread())
 
-    def last_step_at(self) -> float | None:
-        """Unix seconds; None before the first step."""
-        return next((row["time"] for row in reversed(self.rows())), None)
-
     def write(self, step: int, metrics: Metrics) -> None:
         """Appends one line to `metrics.jsonl` and tells the trackers."""
         with self._metrics.open("a", encoding="utf-8") as file:

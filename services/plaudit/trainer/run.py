@@ -57,9 +57,7 @@ class Run:
     scorer: RemoteScorer
     control: Control
     state: RunState
-
-    def __post_init__(self) -> None:
-        self._recent = deque(self.record.rows(), maxlen=self.settings.checkpoints.every)
+    recent: deque[Metrics]  # of as many steps as lie between two checkpoints
 
     def drive(self) -> State:
         """Runs the remaining steps, then tells all who wait how it ended."""
@@ -104,7 +102,7 @@ class Run:
             if self.control.stopping:
                 return False
             self._step(enter)
-            progress.advance(note=_note(self._recent[-1]))
+            progress.advance(note=_note(self.recent[-1]))
             if self.state.step % self.settings.checkpoints.every == 0:
                 self._save()
         if self.control.stopping:
@@ -134,7 +132,7 @@ class Run:
             scores=self.loop.shaper.state(),
         )
         self.record.write(step, metrics)
-        self._recent.append(metrics)
+        self.recent.append(metrics)
         self.metrics.observe(step, metrics)
         self.metrics.observe_services(self.pool.counts, self.scorer.missing - missing_before, self.scorer.retries)
         self.control.step_done(step + 1)
@@ -150,9 +148,9 @@ class Run:
     def _merit(self) -> dict[str, float]:
         """A single step's mean is mostly noise: that of as many steps as lie between two checkpoints."""
         best_by, window = self.settings.checkpoints.best_by, self.settings.checkpoints.every
-        if best_by is None or len(self._recent) < window:
+        if best_by is None or len(self.recent) < window:
             return {}
-        return {best_by: fmean(metrics[best_by] for metrics in self._recent)}
+        return {best_by: fmean(metrics[best_by] for metrics in self.recent)}
 
     @property
     def _checkpoints(self) -> Path:
@@ -210,7 +208,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
-    control.opened(state.step, record.last_step_at(), resumed_from)
+    earlier = record.rows()
+    control.opened(state.step, earlier[-1]["time"] if earlier else None, resumed_from)
     if resumed_from is not None:
         print(f"resuming {folder} at step {state.step}", flush=True)
     models = {name: model.name for name, model in reward_models.items()}
@@ -220,7 +219,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
         f"http://{addresses['http_address']}/metrics",
         flush=True,
     )
-    return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state)
+    recent = deque(earlier, maxlen=settings.checkpoints.every)
+    return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state, recent)
 
 
 def _loop(

@@ -3,11 +3,10 @@
 Each call has a thread of a small pool; none of them touches the loop, which hears of it through `Control`.
 """
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -63,10 +62,9 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     ) -> pb.CheckpointRunResponse:
         try:
             asked = self._control.checkpoint()
-            while context.is_active():  # who is gone keeps no thread
-                with contextlib.suppress(TimeoutError):
-                    return pb.CheckpointRunResponse(checkpoint=str(asked.result(LOOK_SECONDS)))
-            return pb.CheckpointRunResponse()
+            while context.is_active() and not wait([asked], LOOK_SECONDS).done:  # who is gone keeps no thread
+                pass
+            return pb.CheckpointRunResponse(checkpoint=str(asked.result()) if asked.done() else "")
         except RunEnded as error:
             _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "RUN_ENDED", str(error))
         except BaseException as error:
