@@ -125,7 +125,7 @@ def test_squared_error_by_hand():
     ("override", "message"),
     [
         ("data.limit=1", "every one of the 1 training ratings is "),
-        ("center_rewards_coefficient=0.01", "center_rewards_coefficient is for preferences"),
+        ("center_rewards_coefficient=0.01", "center_rewards_coefficient is of bradley_terry"),
         ("loss=mse", "'loss' is 'mse'"),
         ("loss=bradley_terry", "'chosen' "),
         ("rendering.max_tokens=2", "every one of the 20 training ratings is longer than rendering.max_tokens 2"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit.errors import ConfigurationError
-from plaudit.preferences.reading import MARKER, preferences_of, read_preferences
+from plaudit.preferences.reading import MARKER, ranking_of, read_preferences, read_rankings
 from plaudit.rows import DataSettings
 from plaudit.trajectory import Message
 from tests.row_helpers import row, turn
@@ -17,7 +17,7 @@ SYSTEM = Message("system", "Be kind.")
 
 
 def only(**fields):
-    (preference,) = preferences_of(row(**fields))
+    (preference,) = ranking_of(row(**fields)).preferences
     return preference
 
 
@@ -80,7 +80,7 @@ def test_a_transcript_is_never_changed_only_split(head, response):
 
 
 def test_ranks_give_every_pair_that_does_not_tie():
-    found = preferences_of(row(prompt="Hi", responses=["b", "a", "c", "b too"], ranks=[2, 1, 3, 2]))
+    found = ranking_of(row(prompt="Hi", responses=["b", "a", "c", "b too"], ranks=[2, 1, 3, 2])).preferences
     pairs = sorted((preference.chosen.response, preference.rejected.response) for preference in found)
     assert pairs == [("a", "b"), ("a", "b too"), ("a", "c"), ("b", "c"), ("b too", "c")]
 
@@ -88,10 +88,24 @@ def test_ranks_give_every_pair_that_does_not_tie():
 @given(st.lists(st.integers(0, 3), max_size=6))
 def test_ranked_pairs_agree_with_the_obvious_loop(ranks):
     responses = [str(index) for index in range(len(ranks))]
-    found = preferences_of(row(prompt="Hi", responses=responses, ranks=ranks))
+    found = ranking_of(row(prompt="Hi", responses=responses, ranks=ranks)).preferences
     expected = {(a, b) for a in range(len(ranks)) for b in range(len(ranks)) if ranks[a] < ranks[b]}
     assert {(int(p.chosen.response), int(p.rejected.response)) for p in found} == expected
     assert len(found) == len(expected)
+
+
+def test_rankings_keep_what_belongs_together(tmp_path):
+    rows = [
+        {"prompt": "Hi", "responses": ["b", "a", "c"], "ranks": [2, 1, 2], "subset": "chat"},
+        {"prompt": "Hi", "responses": ["a", "b"], "ranks": [1, 1]},
+        {"prompt": "Hi", "chosen": "yes", "rejected": "no", "margin": 2},
+    ]
+    path = tmp_path / "rankings.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    three, two = read_rankings(DataSettings(source=str(path)))
+    assert [side.response for side in three.sides] == ["b", "a", "c"]
+    assert (three.ranks, three.pairs, three.subset) == ((2.0, 1.0, 2.0), [(1, 0), (1, 2)], "chat")
+    assert ([side.response for side in two.sides], two.pairs, two.margin) == (["yes", "no"], [(0, 1)], 2.0)
 
 
 def test_margin_and_subset_are_kept():
@@ -119,7 +133,7 @@ def test_margin_and_subset_are_kept():
 )
 def test_a_malformed_pair_is_named(fields, message):
     with pytest.raises(ConfigurationError, match=rf"^data\.jsonl:7: {message}") as caught:
-        preferences_of(row(**fields))
+        ranking_of(row(**fields))
     assert "\n" not in str(caught.value)
 
 

@@ -1,7 +1,8 @@
 """`plaudit reward-model settings.yaml`: trains a reward model on people's judgements, writes the folder a server reads.
 
-What people said decides the loss: of two responses one is better (`pairs`), or a response has a score (`ratings`). The
-token ids come from the same function that the server calls, so the model is asked later exactly what it was trained on.
+What people said decides the loss: of two responses one is better (`pairs`), several are in order (`rankings`), or a
+response has a score (`ratings`). The token ids come from the same function that the server calls, so the model is asked
+later exactly what it was trained on.
 """
 
 import dataclasses
@@ -22,19 +23,20 @@ from plaudit.finetune.classifier import (
 )
 from plaudit.finetune.pairs import RenderedPairs, pairs_trainer, render_pairs
 from plaudit.finetune.progress import progress
+from plaudit.finetune.rankings import RenderedRankings, rankings_trainer, render_rankings
 from plaudit.finetune.ratings import RenderedRatings, ratings_trainer, render_ratings
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import score_ids
 from plaudit.finetune.training import check_output, hold_out, prepare_output
 from plaudit.preferences.agreement import Agreement
 from plaudit.preferences.ratings import Fit, read_ratings
-from plaudit.preferences.reading import read_preferences
+from plaudit.preferences.reading import read_preferences, read_rankings
 from plaudit.reward import folder as reward_folder
 from plaudit.reward.rendering import check
 from plaudit.settings import load
 from plaudit.telemetry.quiet import quiet_libraries
 
-Rendered = RenderedPairs | RenderedRatings
+Rendered = RenderedPairs | RenderedRankings | RenderedRatings
 Measured = Agreement | Fit
 
 
@@ -50,6 +52,7 @@ class Loss(NamedTuple):
 
 LOSSES = {
     "bradley_terry": Loss(read_preferences, lambda row: row.chosen.prompt, render_pairs, pairs_trainer, "accuracy"),
+    "k_wise": Loss(read_rankings, lambda row: row.sides[0].prompt, render_rankings, rankings_trainer, "loss"),
     "squared_error": Loss(read_ratings, lambda row: row.side.prompt, render_ratings, ratings_trainer, "loss"),
 }
 

@@ -20,7 +20,8 @@ class RewardModelSettings:
     base: PolicySettings  # any sequence classifier or causal language model
     data: DataSettings
     output: Path  # the reward model's folder
-    loss: Literal["bradley_terry", "squared_error"] = "bradley_terry"  # of preferences; of ratings, rows with a score
+    # Of preferences; of rankings, the pairs of each one together; of ratings, rows with a score.
+    loss: Literal["bradley_terry", "k_wise", "squared_error"] = "bradley_terry"
     eval_data: DataSettings | None = None  # what is measured on; None: a part of `data`
     eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of the prompts in `data`, where there is no `eval_data`
     demonstrations: DataSettings | None = None  # if given, calibrated scores have mean 0 on these
@@ -34,7 +35,7 @@ class RewardModelSettings:
     training: TrainingSettings = TrainingSettings()
 
     def __post_init__(self) -> None:
-        if self.loss == "squared_error" and self.center_rewards_coefficient is not None:
-            raise ValueError("center_rewards_coefficient is for preferences: ratings say where 0 is, leave it out")
+        if self.loss != "bradley_terry" and self.center_rewards_coefficient is not None:
+            raise ValueError(f"center_rewards_coefficient is of bradley_terry: with {self.loss}, leave it out")
         if not self.calibrate and self.demonstrations is not None:
             raise ValueError("demonstrations set where the calibrated 0 is: set calibrate: true, or leave them out")

@@ -48,37 +48,59 @@ class Preference:
     subset: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Somebody put two or more responses in order; `chosen` and `rejected` are a ranking of two."""
+
+    sides: tuple[Side, ...]
+    ranks: tuple[float, ...]  # a lower one is better; of equal ones nothing is known
+    where: str  # the row it comes from, for errors
+    margin: float | None = None
+    subset: str | None = None
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The better and the worse place in `sides` of every two unequal ranks."""
+        places = combinations(range(len(self.ranks)), 2)
+        unequal = ((i, j) for i, j in places if self.ranks[i] != self.ranks[j])
+        return [(i, j) if self.ranks[i] < self.ranks[j] else (j, i) for i, j in unequal]
+
+    @property
+    def preferences(self) -> list[Preference]:
+        """One for each of `pairs`."""
+        sides = ((self.sides[better], self.sides[worse]) for better, worse in self.pairs)
+        return [Preference(*pair, self.where, self.margin, self.subset) for pair in sides]
+
+
 def read_preferences(data: DataSettings) -> list[Preference]:
-    """All preferences of the data; ConfigurationError names the first row that is none."""
-    preferences = [preference for row in read_rows(data) for preference in preferences_of(row)]
-    if not preferences:
+    """All preferences of the data, each by itself; ConfigurationError names the first row that is none."""
+    return [preference for ranking in read_rankings(data) for preference in ranking.preferences]
+
+
+def read_rankings(data: DataSettings) -> list[Ranking]:
+    """What every row says; ConfigurationError names the first that says nothing of the kind. Mere ties are left out."""
+    rankings = [ranking for ranking in map(ranking_of, read_rows(data)) if ranking.pairs]
+    if not rankings:
         raise ConfigurationError(f"{', '.join(data.sources)}: no preferences: every row ranks its responses alike")
-    return preferences
+    return rankings
 
 
-def preferences_of(row: Row) -> list[Preference]:
-    """The preferences of one row: one, or with ranks as many as there are unequal pairs."""
+def ranking_of(row: Row) -> Ranking:
+    """One row, in whichever shape. ConfigurationError where it has none of them."""
     if "responses" in row:
         return _ranked(row)
-    if row.get("prompt") is None:
-        chosen, rejected = _implicit(row, "chosen"), _implicit(row, "rejected")
-    else:
-        chosen, rejected = _explicit(row, "chosen"), _explicit(row, "rejected")
-    return [Preference(chosen, rejected, row.where, _margin(row), _subset(row))]
+    read = _implicit if row.get("prompt") is None else _explicit
+    return Ranking((read(row, "chosen"), read(row, "rejected")), (1, 2), row.where, _margin(row), _subset(row))
 
 
-def _ranked(row: Row) -> list[Preference]:
+def _ranked(row: Row) -> Ranking:
     responses, ranks = row.require("responses", list), row.require("ranks", list)
     if len(responses) != len(ranks):
         raise row.error("ranks", f"has {len(ranks)} entries for {len(responses)} responses")
     places = Row({f"ranks[{index}]": rank for index, rank in enumerate(ranks)}, row.where)
     candidates = Row({f"responses[{index}]": text for index, text in enumerate(responses)}, row.where)
-    ranked = [
-        (places.number(f"ranks[{index}]"), Side(row.prompt(), candidates.text(f"responses[{index}]")))
-        for index in range(len(ranks))
-    ]
-    pairs = [sorted(pair, key=lambda entry: entry[0]) for pair in combinations(ranked, 2) if pair[0][0] != pair[1][0]]
-    return [Preference(better[1], worse[1], row.where, subset=_subset(row)) for better, worse in pairs]
+    sides = tuple(Side(row.prompt(), candidates.text(field)) for field in candidates)
+    return Ranking(sides, tuple(map(places.number, places)), row.where, subset=_subset(row))
 
 
 def _explicit(row: Row, field: str) -> Side:

@@ -1,0 +1,139 @@
+"""Rankings as the token ids a reward model reads, and what it learns from all pairs of a ranking at once.
+
+The mean of -log sigmoid(r(better) - r(worse) - margin) over the pairs of each ranking (Ouyang et al. 2022, eq. 1): a
+response runs once, not once per pair. Where the pairs of a ranking are shuffled among others, the model is shown each
+response K - 1 times in an epoch, and overfits; and a ranking of nine counts as 36 of two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+
+from plaudit.finetune.classifier import Classifier
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.token_rows import Ids, padded_ids, render_sides
+from plaudit.finetune.training import trainer_arguments
+from plaudit.preferences.agreement import Agreement, agreement
+from plaudit.preferences.reading import Preference, Ranking
+from plaudit.reward.calibration import Calibration
+from plaudit.reward.rendering import Rendering
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRankings:
+    """Rankings that fit, in order, and an account of those that did not."""
+
+    rankings: list[Ranking]
+    ids: list[tuple[Ids, ...]]  # of each response of a ranking
+    cut: int  # had the head of a prompt cut
+    left_out: int  # are longer than the model reads, and nothing of them may be cut
+
+    def __len__(self) -> int:
+        return len(self.rankings)
+
+    @property
+    def rows(self) -> list[Ids]:
+        """All responses, ranking by ranking."""
+        return [ids for ranked in self.ids for ids in ranked]
+
+    @property
+    def unit(self) -> Calibration | None:
+        """None: raw scores have no unit but their own."""
+        return None
+
+    def elements(self) -> list[dict[str, Any]]:
+        """One per ranking, as the trainer reads them."""
+        return [
+            {"ids": ids, "pairs": ranking.pairs, "margin": ranking.margin or 0.0}
+            for ranking, ids in zip(self.rankings, self.ids, strict=True)
+        ]
+
+    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRankings") -> Agreement:
+        """How often raw scores (n,) of `rows` agree with the pairs, the length rule beside it."""
+        preferences: list[Preference] = []
+        places: list[tuple[int, int]] = []
+        first = 0
+        for ranking in self.rankings:
+            preferences += ranking.preferences
+            places += [(first + better, first + worse) for better, worse in ranking.pairs]
+            first += len(ranking.sides)
+        better, worse = np.array(places).T
+        return agreement(scores[better], scores[worse], preferences)
+
+
+def render_rankings(
+    tokenizer: PreTrainedTokenizerBase, rendering: Rendering, rankings: Sequence[Ranking], name: str
+) -> RenderedRankings:
+    """Renders all responses as the server will; a ranking fits where each of them does. Raises as `render_sides`."""
+    found = render_sides(tokenizer, rendering, rankings, lambda one: one.sides, f"{name} rankings")
+    return RenderedRankings(found.judgements, found.ids, found.cut, found.left_out)
+
+
+def rankings_trainer(
+    settings: RewardModelSettings,
+    model: Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    training: RenderedRankings,
+    held_out: RenderedRankings | None,
+    callback: TrainerCallback,
+) -> Trainer:
+    """transformers' own, with this loss; a batch is one of rankings."""
+    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output)
+    pad = int(tokenizer.pad_token_id)
+    evaluated = "no" if held_out is None else "epoch"
+    return RankingTrainer(
+        model=model,
+        args=TrainingArguments(**arguments, eval_strategy=evaluated, label_names=["pairs"]),
+        data_collator=lambda elements: collate(elements, pad),
+        train_dataset=training.elements(),
+        eval_dataset=None if held_out is None else held_out.elements(),
+        callbacks=[callback],
+    )
+
+
+class RankingTrainer(Trainer):
+    """transformers' own with the loss below; trl's reads pairs alone."""
+
+    loss_is_scaled_for_ga = False  # a mean over the rankings of a micro-batch, as trl's is one over its pairs
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The loss of one micro-batch, alone or with what the model gave."""
+        told = {name: inputs.pop(name) for name in ("pairs", "margins", "weights")}
+        outputs = model(**inputs)
+        loss = k_wise(outputs.logits[:, 0].float(), **told)
+        return (loss, outputs) if return_outputs else loss
+
+
+def k_wise(rewards: Tensor, pairs: Tensor, margins: Tensor, weights: Tensor) -> Tensor:
+    """The mean over rankings of rewards (B,) in places `pairs` (P, 2); `weights` (P,) sum to 1 in all."""
+    better, worse = rewards[pairs].unbind(dim=1)
+    return -(weights * logsigmoid(better - worse - margins)).sum()
+
+
+def collate(elements: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
+    """Ids and mask (B, W) of all responses; places among them, margin and weight of all pairs."""
+    rows: list[Ids] = []
+    pairs: list[tuple[int, int]] = []
+    margins: list[float] = []
+    weights: list[float] = []
+    for element in elements:
+        count = len(element["pairs"])
+        pairs += [(len(rows) + better, len(rows) + worse) for better, worse in element["pairs"]]
+        margins += [element["margin"]] * count
+        weights += [1 / (count * len(elements))] * count
+        rows += element["ids"]
+    told = {"pairs": torch.tensor(pairs), "margins": torch.tensor(margins), "weights": torch.tensor(weights)}
+    return padded_ids(rows, pad_token_id) | told

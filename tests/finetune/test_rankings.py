@@ -1,0 +1,119 @@
+"""The loss over whole rankings: by hand, as pairs where a ranking is one, and what it learns of a planted worth."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import logsigmoid
+
+from plaudit.finetune.rankings import collate, k_wise
+from plaudit.finetune.reward_model import train
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.reward.loading import load_model
+from plaudit.settings import load
+from tests.finetune import judgements
+from tests.finetune.judgements import TRAINING, write_rows
+from tests.policy.tiny import tiny_llama
+
+WORTH = {"thank": 1.5, "order": 0.5, "about": 0.0, "quick": -0.5, "brown": -1.5}
+SIZE = 5
+
+
+def planted(count, seed=0):
+    """Five answers each in the order of their words' worth plus Gumbel noise, so that a pair is drawn by
+    Bradley-Terry; the best two tie. And the Bayes accuracy on the pairs that differ."""
+    random = np.random.default_rng(seed)
+    rows, certainty = [], []
+    for number in range(count):
+        answers = [list(random.choice(list(WORTH), size=4)) for _ in range(SIZE)]
+        worth = np.array([sum(WORTH[word] for word in answer) for answer in answers])
+        places = np.argsort(np.argsort(-(worth + random.gumbel(size=SIZE))))
+        ranks = np.maximum(places, 1)
+        rows.append({"prompt": f"where {number}", "responses": [" ".join(a) for a in answers], "ranks": ranks.tolist()})
+        unequal = [(i, j) for i, j in combinations(range(SIZE), 2) if ranks[i] != ranks[j]]
+        certainty += [(worth[i] > worth[j]) == (ranks[i] < ranks[j]) for i, j in unequal if worth[i] != worth[j]]
+        certainty += [0.5 for i, j in unequal if worth[i] == worth[j]]
+    return rows, float(np.mean(certainty))
+
+
+def settings_of(folder, rows, **changes):
+    folder.mkdir(exist_ok=True)
+    own = {"loss": "k_wise", "training": TRAINING | {"batch_size": 8}}
+    path = judgements.settings_file(folder, tiny_llama(folder / "base"), rows, **(own | changes))
+    return load(RewardModelSettings, path)
+
+
+def weights_of(settings):
+    train(settings)
+    return torch.cat([parameter.flatten() for parameter in load_model(settings.output).parameters()])
+
+
+def test_a_planted_worth_is_learnt_from_rankings_almost_to_the_bayes_accuracy(tmp_path):
+    rows, _ = planted(300)
+    held_out, bayes = planted(200, seed=1)
+    evaluated = {"source": write_rows(tmp_path / "held_out.jsonl", held_out)}
+    found = train(settings_of(tmp_path, rows, eval_data=evaluated)).held_out
+    assert 0.75 < bayes < 0.9
+    assert found.accuracy.n == 200 * 9  # of ten pairs one ties
+    assert abs(found.accuracy.value - bayes) < 0.04
+
+
+def test_ranks_in_any_order_teach_nothing(tmp_path):
+    rows, _ = planted(300)
+    random = np.random.default_rng(0)
+    rows = [row | {"ranks": random.permutation(SIZE).tolist()} for row in rows]
+    held_out, _ = planted(200, seed=1)
+    evaluated = {"source": write_rows(tmp_path / "held_out.jsonl", held_out)}
+    found = train(settings_of(tmp_path, rows, eval_data=evaluated)).held_out
+    assert abs(found.accuracy.value - 0.5) < 0.2  # whatever was learnt, it is not the worth: 0.8 and more
+
+
+@pytest.mark.parametrize("micro", [8, 4])
+def test_a_ranking_of_two_is_trls_pair(tmp_path, micro):
+    """With margins, which trl's loss knows as well."""
+    rows = [
+        {"prompt": f"where {i}", "chosen": "thank order", "rejected": "brown about", "margin": i % 3} for i in range(16)
+    ]
+    training = TRAINING | {"batch_size": 8, "micro_batch_size": micro}
+    ours, trls = (
+        weights_of(settings_of(tmp_path / loss, rows, loss=loss, eval_fraction=0, training=training))
+        for loss in ("k_wise", "bradley_terry")
+    )
+    assert (ours - trls).norm() / trls.norm() < 1e-5
+
+
+def test_a_ranking_weighs_the_same_however_many_it_ranks():
+    """Two pairs of equal margin weigh a half each, one of two responses the other half."""
+    elements = [
+        {"ids": [[1, 2], [3], [4]], "pairs": [(0, 1), (0, 2)], "margin": 0.0},
+        {"ids": [[5], [6, 7, 8]], "pairs": [(1, 0)], "margin": 1.0},
+    ]
+    batch = collate(elements, pad_token_id=0)
+    assert batch["input_ids"].tolist() == [[1, 2, 0], [3, 0, 0], [4, 0, 0], [5, 0, 0], [6, 7, 8]]  # each of them once
+    assert batch["attention_mask"].sum(1).tolist() == [2, 1, 1, 1, 3]
+    assert batch["pairs"].tolist() == [[0, 1], [0, 2], [4, 3]]
+    assert batch["weights"].tolist() == [0.25, 0.25, 0.5]
+    assert batch["margins"].tolist() == [0.0, 0.0, 1.0]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=6), min_size=1, max_size=4), st.integers(0, 99))
+def test_the_loss_agrees_with_the_obvious_loop(rankings, seed):
+    random, first = np.random.default_rng(seed), 0
+    elements, losses = [], []
+    rewards = torch.tensor(random.normal(size=sum(map(len, rankings))))
+    for ranks in rankings:
+        own, first = rewards[first : first + len(ranks)], first + len(ranks)
+        pairs = [(i, j) for i in range(len(ranks)) for j in range(len(ranks)) if ranks[i] < ranks[j]]
+        if pairs:
+            losses.append(np.mean([-logsigmoid(own[i] - own[j]) for i, j in pairs]))
+        elements.append((ranks, pairs, own))
+    kept = [{"ids": [[1]] * len(ranks), "pairs": pairs, "margin": 0.0} for ranks, pairs, _ in elements if pairs]
+    if not kept:
+        return
+    told = collate(kept, pad_token_id=0)
+    of_kept = torch.cat([own for _, pairs, own in elements if pairs])
+    found = k_wise(of_kept, told["pairs"], told["margins"].double(), told["weights"].double())
+    assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
