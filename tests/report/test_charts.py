@@ -1,5 +1,6 @@
 import math
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,23 @@ def test_ticks_lie_inside_and_are_evenly_spaced(limits):
     marks = axes.ticks(low, high)
     assert 2 <= len(marks) <= 7
     assert all(low - 1e-6 * (high - low) <= at <= high + 1e-6 * (high - low) for at in marks)
+
+
+@given(st.floats(1e-3, 1e6))
+def test_ticks_of_a_root_scale_are_round_and_apart(last):
+    marks = axes.root_ticks(last)
+    places = [math.sqrt(at / last) for at in marks]
+    assert marks[0] == 0
+    assert 3 <= len(marks) <= 9
+    assert places[-1] <= 1
+    assert all(right - left >= 0.124 for left, right in pairwise(places))
+    assert all(f"{at:e}"[:8] in ("1.000000", "2.000000", "5.000000") for at in marks[1:])
+
+
+def test_a_root_scale_gives_equal_room_to_equal_ways():
+    scale = axes.Scale(0, 16, 0, 100, root=True)
+    assert [scale(at) for at in (0, 1, 4, 9, 16)] == [0, 25, 50, 75, 100]
+    assert axes.Scale(-1, 1, 0, 100, root=True)(-0.25) == 25
 
 
 def test_tick_labels_have_the_decimals_their_axis_needs():

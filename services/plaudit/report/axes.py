@@ -9,15 +9,20 @@ from plaudit.report.formatting import fixed, power
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear map from data to the page."""
+    """A map from data to the page: linear, or in the square root of data (of either sign)."""
 
     low: float
     high: float
     start: float
     end: float
+    root: bool = False
 
     def __call__(self, value: float) -> float:
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+        low, high = self._along(self.low), self._along(self.high)
+        return round(self.start + (self._along(value) - low) / (high - low) * (self.end - self.start), 1)
+
+    def _along(self, value: float) -> float:
+        return math.copysign(math.sqrt(abs(value)), value) if self.root else value
 
 
 def domain(values: Sequence[float], zero: bool) -> tuple[float, float]:
@@ -42,6 +47,19 @@ def step_ticks(first: float, last: float) -> list[float]:
         return [first]
     step = max(1.0, float(math.ceil(_round_step((last - first) / 5))))
     return [index * step for index in range(math.ceil(first / step), math.floor(last / step) + 1)]
+
+
+def root_ticks(last: float) -> list[float]:
+    """0 and round numbers (1, 2 or 5 times a power of ten) up to `last`, an eighth of a root scale apart or more."""
+    top = math.floor(math.log10(last))
+    powers = (10.0**exponent for exponent in range(top - 2, top + 1))
+    candidates = [factor * power for power in powers for factor in (1, 2, 5) if factor * power <= last]
+    marks: list[float] = []
+    for at in reversed(candidates):
+        room = math.sqrt(marks[-1]) - math.sqrt(at) if marks else math.inf
+        if min(room, math.sqrt(at)) >= math.sqrt(last) / 8:
+            marks.append(at)
+    return [0.0, *reversed(marks)]
 
 
 def label(value: float, step: float) -> str:

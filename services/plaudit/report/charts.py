@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from plaudit.report.axes import Scale, domain, label, step_ticks, ticks, widened
+from plaudit.report.axes import Scale, domain, label, root_ticks, step_ticks, ticks, widened
 from plaudit.report.formatting import number
 
 WIDTH, HEIGHT = 400.0, 208.0
@@ -93,8 +93,8 @@ def chart(
 ) -> Chart:
     """A chart of all `series` on one pair of axes.
 
-    `zero` keeps 0 on the vertical axis; `span` is the first and the last step, so that charts can be compared. What is
-    not drawn along steps has ticks at fractions too, and each point marked.
+    `zero` keeps 0 on the vertical axis; `span` is the first and the last step, so that charts can be compared. Whatever
+    is not a step, a KL, is drawn by its square root (Gao et al. 2023): it grows with the square of the way, at first.
     """
     kept = [one for one in series if any(map(math.isfinite, one.values))]
     if not kept:
@@ -104,7 +104,7 @@ def chart(
     low, high = domain(heights, zero)
     y_ticks = ticks(low, high)
     first, last = span or (steps[0], steps[-1])
-    x = Scale(*widened(first, last), LEFT, WIDTH - RIGHT)
+    x = Scale(*widened(first, last), LEFT, WIDTH - RIGHT, root=along != "step")
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     return Chart(
         title,
@@ -122,8 +122,7 @@ def chart(
 def _x_ticks(x: Scale, first: float, last: float, along: str) -> list[Mark]:
     if along == "step":
         return [Mark(x(at), label(at, 1.0)) for at in step_ticks(first, last)]
-    marks = ticks(*widened(first, last))
-    return [Mark(x(at), label(at, marks[1] - marks[0])) for at in marks]
+    return [Mark(x(at), f"{at:g}") for at in root_ticks(x.high)]
 
 
 def stacked(title: str, unit: str, layers: Sequence[Series], span: tuple[float, float] | None = None) -> Chart:
