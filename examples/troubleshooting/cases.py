@@ -8,6 +8,7 @@ from plaudit.report.run_folder import Run
 Settings = Mapping[str, object]
 """What differs from `train.yaml`."""
 GRPO: Settings = {"ppo.advantages": "grpo", "samples_per_prompt": 4}
+LARGE: Settings = {"steps": 2, "batch_size": 256, "ppo.minibatches": 1}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ CASES = {
     ),
     "nothing-learnt": Case({"ppo.learning_rate": 1e-7}, {"ppo.learning_rate": 3e-4}, "kl", 0.05, above=False),
     "no-signal": Case({**GRPO, "reward.model": "rare"}, GRPO, "advantage_std", 0.1, above=False),
+    "out-of-memory": Case(
+        {**LARGE, "ppo.microbatch_tokens": 100_000}, {**LARGE, "ppo.microbatch_tokens": 1024}, "peak_memory_bytes", 1e9
+    ),
 }
 
 
