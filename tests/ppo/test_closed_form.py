@@ -46,8 +46,8 @@ def assert_optimal(
     variation = np.abs(np.exp(policy) - np.exp(optimum)).sum(axis=1).max() / 2
     best, start = world.objective(optimum, reference, beta), world.objective(reference, reference, beta)
     gap = (best - world.objective(policy, reference, beta)) / (best - start)
-    record("total variation", round(float(variation), 4))
-    record("gap", round(float(gap), 5))
+    record("total variation", f"{variation:.2g}")
+    record("gap", f"{gap:.2g}")
     assert variation < 0.02, f"total variation {variation:.4f}"
     assert gap < 0.01, f"gap {gap:.2%}"
 
