@@ -36,6 +36,7 @@ class Example(ABC):
     """One run of an example in one folder."""
 
     name: ClassVar[str]  # its folder under examples/
+    arguments: ClassVar[tuple[str, str]] = ("key=value", "settings of the PPO run")  # those of the command line
     console = Console()
 
     def __init__(self, folder: Path, seed: int, overrides: list[str], programs: Programs) -> None:
@@ -159,5 +160,6 @@ def _parser(kind: type[Example]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder", type=Path, default=Path("runs") / kind.name, help="what an older run left in it is replaced"
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the PPO run")
+    name, told = kind.arguments
+    parser.add_argument("overrides", nargs="*", metavar=name, help=told)
     return parser

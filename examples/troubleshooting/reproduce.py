@@ -24,6 +24,7 @@ class Troubleshooting(Example):
     """Mistakes in PPO runs, reproduced and mended; name cases to see these alone."""
 
     name = "troubleshooting"
+    arguments = ("case", f"all of them, or some: {' '.join(CASES)}")
 
     def run(self) -> bool:
         """False where a mistake did not show, or was not mended."""
