@@ -8,6 +8,7 @@ from plaudit.report.run_folder import Run
 Settings = Mapping[str, object]
 """What differs from `train.yaml`."""
 GRPO: Settings = {"ppo.advantages": "grpo", "samples_per_prompt": 4}
+EAGER: Settings = {"ppo.learning_rate": 1e-3, "ppo.epochs": 4}
 LARGE: Settings = {"steps": 2, "batch_size": 256, "ppo.minibatches": 1}
 
 
@@ -29,19 +30,24 @@ class Case:
 CASES = {
     "kl-explodes": Case({"ppo.kl.coef": 0, "ppo.learning_rate": 1e-3}, {"ppo.kl.coef": 0.2}, "kl", 10),
     "wrong-scale": Case(
-        {"reward.weight": 100}, {"reward.weight": 100, "ppo.scores.normalisation": "standardise"}, "kl", 10
+        {"reward.weight": 100}, {"reward.weight": 100, "ppo.scores.normalisation": "standardise"}, "kl", 3
     ),
-    "reward-hacking": Case({"ppo.kl.coef": 0}, {"ppo.kl.coef": 0.2}, "gold", 1, above=False),
+    "reward-hacking": Case({"ppo.kl.coef": 0}, {"ppo.kl.coef": 0.2}, "gold", 2.5, above=False),
     "entropy-collapse": Case(
-        {"reward.model": "thanks", "ppo.kl.coef": 0, "ppo.learning_rate": 1e-3, "ppo.epochs": 4},
-        {"reward.model": "thanks", "ppo.kl.coef": 0.2},
+        {"reward.model": "shortness", **EAGER, "ppo.kl.coef": 0},
+        {"reward.model": "shortness", **EAGER, "ppo.kl.coef": 0.5},
         "entropy",
-        0.2,
+        0.3,
         above=False,
     ),
     "length-drift": Case(
-        {"ppo.kl.coef": 0.01},
-        {"ppo.kl.coef": 0.01, "more_rewards.brevity.model": "brevity"},
+        {"reward.model": "length", "ppo.kl.coef": 0.01},
+        {
+            "reward.model": "length",
+            "ppo.kl.coef": 0.01,
+            "more_rewards.brevity.model": "brevity",
+            "more_rewards.brevity.weight": 2,
+        },
         "response_tokens_mean",
         30,
     ),
@@ -51,6 +57,7 @@ CASES = {
     ),
     "nothing-learnt": Case({"ppo.learning_rate": 1e-7}, {"ppo.learning_rate": 3e-4}, "kl", 0.05, above=False),
     "no-signal": Case({**GRPO, "reward.model": "rare"}, GRPO, "advantage_std", 0.1, above=False),
+    "missing-rewards": Case({"reward.model": "broken", "max_missing_ratio": 0.95}, {}, "missing_rewards", 5),
     "out-of-memory": Case(
         {**LARGE, "ppo.microbatch_tokens": 100_000}, {**LARGE, "ppo.microbatch_tokens": 1024}, "peak_memory_bytes", 1e9
     ),

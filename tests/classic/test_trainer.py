@@ -100,7 +100,8 @@ def test_lora_trains_the_adapter_alone_and_the_reference_is_the_model_without_it
     model = AutoModelForCausalLMWithValueHead.from_pretrained(folder, peft_config=LoraConfig(task_type="CAUSAL_LM"))
     base = copy.deepcopy(model.pretrained_model.get_base_model().transformer.wte.weight)
     trainer = PPOTrainer(PPOConfig(batch_size=2, mini_batch_size=2, learning_rate=1e-2), model, None, tokenizer)
-    assert trainer.ref_model is None
+    ours, theirs = (one.pretrained_model.get_base_model().transformer.wte for one in (model, trainer.ref_model))
+    assert theirs.weight is ours.weight
     for _ in range(2):
         stats = trainer.step(ids(3, 3), ids(4, 2), values(1.0, -1.0))
     assert stats["objective/kl"] != 0
@@ -110,6 +111,28 @@ def test_lora_trains_the_adapter_alone_and_the_reference_is_the_model_without_it
     assert torch.equal(again.v_head.summary.weight, model.v_head.summary.weight)
     row = torch.tensor([[5, 6, 7]])
     torch.testing.assert_close(again(row)[0], model(row)[0])
+
+
+def test_after_a_lora_sft_the_reference_is_what_that_made(folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path):
+    """Rule 20: trl's reference is the bare base, and its KL starts with what fine-tuning has changed."""
+    tuned = AutoModelForCausalLMWithValueHead.from_pretrained(folder, peft_config=LoraConfig(task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(generator=torch.Generator().manual_seed(0), std=0.5)
+    tuned.save_pretrained(tmp_path / "sft")
+    model = AutoModelForCausalLMWithValueHead.from_pretrained(tmp_path / "sft")
+    bare = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
+    settings = PPOConfig(batch_size=2, mini_batch_size=2, learning_rate=1e-2)
+    trainer = PPOTrainer(settings, model, None, tokenizer)
+    arguments = ids(3, 3), ids(4, 2), values(1.0, -1.0)
+    first, second = trainer.step(*arguments), trainer.step(*arguments)
+    assert first["objective/kl"] == pytest.approx(0, abs=1e-5)
+    assert abs(second["objective/kl"]) > 1e-4
+    assert not any(parameter.requires_grad for parameter in trainer.ref_model.parameters())
+    np.testing.assert_allclose(second["objective/ref_logprobs"], first["objective/ref_logprobs"], atol=1e-6)
+    against_bare = PPOTrainer(settings, model, bare, tokenizer).step(*arguments)
+    assert abs(against_bare["objective/kl"]) > 0.01
 
 
 def test_shared_layers_are_one_and_frozen(folder: Path):
@@ -138,7 +161,14 @@ def test_what_cannot_be_learnt_from_is_refused(folder: Path, tokenizer, argument
         make(folder, tokenizer).step(*arguments)
 
 
-def test_wrong_arguments_are_named(folder: Path, tokenizer: PreTrainedTokenizerBase):
+def test_config_has_what_loops_of_programs_read():
+    config = PPOConfig(steps=1000, batch_size=64, mini_batch_size=64)
+    assert config.total_ppo_epochs == 16
+    assert config.exp_name
+    assert PPOConfig().to_dict()["init_kl_coef"] == 0.2
+
+
+def test_wrong_arguments_are_named(folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path):
     with pytest.raises(ValueError, match="multiple"):
         PPOConfig(batch_size=6, mini_batch_size=4)
     with pytest.raises(ValueError, match="kl_penalty"):
@@ -149,6 +179,8 @@ def test_wrong_arguments_are_named(folder: Path, tokenizer: PreTrainedTokenizerB
         PPOTrainer(PPOConfig(), "gpt2", None, tokenizer)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shape"):
         make(folder, tokenizer).generate(torch.zeros(1, 3, dtype=torch.int64), **SAMPLED)
+    with pytest.raises(ValueError, match="nothing is pushed"):
+        make(folder, tokenizer).save_pretrained(tmp_path / "saved", push_to_hub=True)
     with pytest.raises(AttributeError, match="PPOv2"):
         plaudit.PPOv2Trainer  # noqa: B018
 
@@ -160,6 +192,8 @@ def test_sampling_that_ppo_cannot_correct_for_is_told(folder: Path, tokenizer: P
         trainer.generate(ids(2), do_sample=True, max_new_tokens=2)
     with pytest.warns(UserWarning, match=r"top_p=0\.9"):
         trainer.generate(ids(2), do_sample=True, top_k=0, top_p=0.9, max_new_tokens=2)
+    with pytest.warns(UserWarning, match="min_new_tokens=2"):
+        trainer.generate(ids(2), do_sample=True, top_k=0, min_new_tokens=2, max_new_tokens=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer.generate(ids(2), do_sample=True, top_k=0.0, top_p=1.0, max_new_tokens=2, min_length=-1)
@@ -172,7 +206,7 @@ class Tables(GeneralTracker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.numbers: dict[str, float] = {}
+        self.numbers: dict[str, object] = {}
         self.tables: list[tuple[str, list[str], list[list[object]]]] = []
 
     @property
@@ -199,6 +233,7 @@ def test_texts_and_rewards_go_where_there_are_tables(folder: Path, tokenizer: Pr
     assert table[2][0] == ["a", "e", 1.0]
     assert tracker.numbers["env/reward_std"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
     assert {"ppo/loss/total", "objective/kl", "time/ppo/total"} <= tracker.numbers.keys()
+    assert {len(tracker.numbers[name]) for name in ("objective/kl_dist", "env/reward_dist")} == {4}
 
 
 # ---- where the two differ; docs/classic.md names these tests ----
@@ -304,7 +339,8 @@ def test_what_a_generation_config_says_counts(folder: Path, tokenizer: PreTraine
     model.pretrained_model.generation_config.temperature = 3.0
     model.pretrained_model.generation_config.repetition_penalty = 2.0
     trainer = PPOTrainer(PPOConfig(batch_size=2, mini_batch_size=2), model, None, tokenizer)
-    assert model.pretrained_model.generation_config.repetition_penalty in (None, 1.0)
+    for one in (model, trainer.ref_model):
+        assert one.pretrained_model.generation_config.repetition_penalty in (None, 1.0)
     given = GenerationConfig(do_sample=True, top_k=0, temperature=2.0, max_new_tokens=3, eos_token_id=[2, 9])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -312,6 +348,56 @@ def test_what_a_generation_config_says_counts(folder: Path, tokenizer: PreTraine
     assert trainer._temperature == 2.0
     for answer in answers:
         assert all(int(token) not in (2, 9) for token in answer[:-1])
+
+
+def test_the_controller_is_read_and_set(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """As programs do that keep it beside their checkpoints; also a fixed one."""
+    for adaptive in (True, False):
+        trainer = make(folder, tokenizer, adap_kl_ctrl=adaptive)
+        assert trainer.kl_ctl.value == 0.2
+        trainer.kl_ctl.value = 0.5
+        stats = trainer.step(ids(2, 3, 2, 3), ids(3, 2, 3, 2), values(1, 2, 3, 4))
+        assert stats["objective/kl_coef"] == 0.5
+        assert (trainer.kl_ctl.value < 0.5) == adaptive  # the KL was 0
+    trainer.kl_ctl.update(current=100.0, n_steps=4)
+    assert trainer.kl_ctl.value == 0.5
+
+
+@pytest.mark.parametrize("poisoned", [False, True])
+def test_a_ratio_above_its_threshold_teaches_nothing(folder: Path, tokenizer: PreTrainedTokenizerBase, poisoned: bool):
+    """1 is above 0.5; so is what is no number, which trl lets pass."""
+    trainer = make(folder, tokenizer, ratio_threshold=10.0 if poisoned else 0.5)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
+    last = trainer.model.pretrained_model.transformer.ln_f.bias
+    if poisoned:
+        with torch.no_grad():
+            last[0] = float("nan")
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    with pytest.warns(UserWarning, match="ratio_threshold"):
+        trainer.step(ids(2, 3, 2, 3), ids(3, 2, 3, 2), values(1, 2, 3, 4))
+    for name, tensor in trainer.model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_pickled_weights_are_not_read(folder: Path):
+    """They may run code."""
+    torch.save(AutoModelForCausalLM.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="safetensors"):
+        AutoModelForCausalLMWithValueHead.from_pretrained(folder)
+
+
+def test_scores_are_scaled_by_their_running_moments(folder: Path, tokenizer: PreTrainedTokenizerBase):
+    """Over the deviation of all that came so far, less the mean if asked to; equal ones, without any, stay."""
+    arguments = ids(2, 3, 2, 3), ids(3, 2, 3, 2)
+    for norm, shaped in ((False, np.array([1, 3, 5, 7])), (True, np.array([-3, -1, 1, 3]))):
+        trainer = make(folder, tokenizer, use_score_scaling=True, use_score_norm=norm)
+        stats = trainer.step(*arguments, values(1, 3, 5, 7))
+        expected = shaped / np.std([1, 3, 5, 7], ddof=1)
+        assert stats["ppo/mean_scores"] == pytest.approx(expected.mean(), abs=1e-3)
+        assert stats["ppo/std_scores"] == pytest.approx(expected.std(ddof=1), rel=1e-3)
+    trainer = make(folder, tokenizer, use_score_scaling=True)
+    assert trainer.step(*arguments, values(2, 2, 2, 2))["ppo/mean_scores"] == pytest.approx(2)
 
 
 def test_far_too_negative_a_kl_is_told(folder: Path, tokenizer: PreTrainedTokenizerBase):

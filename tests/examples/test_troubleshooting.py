@@ -8,6 +8,7 @@ import pytest
 
 from plaudit.report.run_folder import Run, Sample
 from plaudit.settings import load
+from plaudit.trainer.metrics import LEARNING
 from plaudit.trainer.settings import TrainSettings
 from tests.examples.programs import EXAMPLES, script
 
@@ -27,6 +28,16 @@ def test_its_settings_are_settings(name: str) -> None:
 
 def test_the_document_tells_of_every_case_once() -> None:
     assert sorted(re.findall(r"^## .*\(`([a-z-]+)`\)$", DOCUMENT.read_text(), re.MULTILINE)) == sorted(CASES)
+
+
+def test_the_document_names_metrics_that_there_are() -> None:
+    """As gauges of their own, but for what is a counter there or a rate."""
+    told = set(
+        re.findall(r"`([a-z_]+)`(?= (?:is|climbs|falls|grows|means|says|at step|more than))", DOCUMENT.read_text())
+    )
+    assert len(told) > 8
+    assert told <= LEARNING.keys() | {"missing_rewards"}
+    assert {case.metric for case in CASES.values()} <= LEARNING.keys() | {"missing_rewards", "gold"}
 
 
 def test_a_mean_is_of_the_last_quarter() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plaudit.errors import ConfigurationError
-from plaudit.ppo.kl import AdaptiveKL, FixedKL, absolute, k1, k2, k3, kl_controller
+from plaudit.ppo.kl import AdaptiveKL, FixedKL, absolute, is_too_negative, k1, k2, k3, kl_controller
 from plaudit.ppo.settings import KLSettings
 
 POLICY = torch.tensor([0.3, -0.7, 1.1, 0.0], dtype=torch.float64)
@@ -46,6 +46,14 @@ def test_as_a_loss_only_k2_has_the_gradient_of_the_kl():
     torch.testing.assert_close(gradient(lambda z: expectation(k2, z), POLICY), wanted)
     torch.testing.assert_close(gradient(lambda z: expectation(k1, z), POLICY), torch.zeros_like(wanted))
     assert not torch.allclose(gradient(lambda z: expectation(k3, z), POLICY), wanted, rtol=0.1)
+
+
+def test_three_standard_errors_below_0_are_too_many():
+    """Rule 8."""
+    assert not is_too_negative(-0.29, 0.1)
+    assert is_too_negative(-0.31, 0.1)
+    assert not is_too_negative(5.0, 0.1)
+    assert not is_too_negative(-1e-6, 1e-9)  # rounding
 
 
 def test_abs_is_biased():

@@ -61,7 +61,7 @@ def policy(tmp_path: Path) -> PolicySettings:
 
 
 def make_loop(policy: PolicySettings, missing: int = 0, **ppo: object) -> Loop:
-    settings = PPOSettings(learning_rate=1e-3, epochs=2, **ppo)  # type: ignore[arg-type]
+    settings = PPOSettings(**{"learning_rate": 1e-3, "epochs": 2, **ppo})  # type: ignore[arg-type]
     return Loop(
         PromptStream(EIGHT, per_step=8, samples_per_prompt=1, seed=0), HerePool(policy), LengthScorer(missing),
         LocalLearner(policy, settings, 1.0, 0), AdaptiveKL(0.1, 1.0, 100), ScoreShaper(settings.scores), settings,
@@ -120,6 +120,24 @@ def test_responses_of_other_weights_end_the_run(policy: PolicySettings) -> None:
     loop.step(0)
     with pytest.raises(RunFailed, match=r"step 2: the workers sampled with the weights of version 1"):
         loop.step(2)
+
+
+class StalePool(HerePool):
+    """Says that it has the new weights, and samples with the old."""
+
+    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+        self.version = version
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_a_kl_far_below_0_is_told(policy: PolicySettings, caplog: pytest.LogCaptureFixture, stale: bool) -> None:
+    """Rule 8: the reference's own samples are likelier under the reference than under a policy that has moved on."""
+    loop = make_loop(policy, learning_rate=1e-2, sampler_correction="none")
+    if stale:
+        loop.pool = StalePool(policy)
+    for step in range(8):
+        loop.step(step)
+    assert ("docs/troubleshooting.md" in caplog.text) == stale
 
 
 def test_a_policy_too_far_from_its_reference_is_not_updated(policy: PolicySettings) -> None:

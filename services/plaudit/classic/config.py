@@ -1,6 +1,9 @@
 """trl 0.11's `PPOConfig`: the same names, the same defaults."""
 
+import math
+import sys
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from plaudit.ppo.settings import KLSettings, PPOSettings, ScoreSettings
@@ -15,7 +18,7 @@ class PPOConfig:
     Raises ValueError for what cannot be.
     """
 
-    exp_name: str = ""
+    exp_name: str = field(default_factory=lambda: Path(sys.argv[0]).stem)
     seed: int = 0
     log_with: str | None = None  # a tracker that accelerate knows: tensorboard, wandb, mlflow ...
     task_name: str | None = None
@@ -79,6 +82,11 @@ class PPOConfig:
                 f"{self.backward_batch_size}"
             )
         self.global_backward_batch_size, self.global_batch_size = self.backward_batch_size, self.batch_size
+
+    @property
+    def total_ppo_epochs(self) -> int:
+        """How often `step` is called until `steps` responses have been seen; loops of programs end there."""
+        return math.ceil(self.steps / self.batch_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field by its name, those of nested dictionaries as `field/name`."""

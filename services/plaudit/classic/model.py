@@ -161,6 +161,12 @@ def create_reference_model(
     return copy.deepcopy(model, kept).requires_grad_(False).eval()
 
 
+def with_own_adapter(model: AutoModelForCausalLMWithValueHead) -> AutoModelForCausalLMWithValueHead:
+    """A frozen copy of a model with an adapter: the base's weights are shared, the adapter's are its own."""
+    shared = {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}
+    return copy.deepcopy(model, shared).requires_grad_(False).eval()
+
+
 def _layers(model: PreTrainedModel) -> nn.ModuleList:
     """The model's blocks: its one list of as many modules as the config has layers."""
     count = model.config.num_hidden_layers

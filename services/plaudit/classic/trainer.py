@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerBase
 from plaudit.classic import statistics
 from plaudit.classic.config import PPOConfig
 from plaudit.classic.core import set_seed
-from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model
+from plaudit.classic.kl import KLControl
+from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model, with_own_adapter
 from plaudit.classic.rows import collate, rows_of
 from plaudit.classic.statistics import OfMiniBatch, Statistics
 from plaudit.classic.whitening import with_whitened_rewards
@@ -28,13 +29,23 @@ from plaudit.policy.generation import left_padded
 from plaudit.policy.loading import without_adapter
 from plaudit.policy.special_tokens import merge_stop_ids, strip_generation_config
 from plaudit.ppo.batches import Rows, minibatches
-from plaudit.ppo.kl import kl_controller
+from plaudit.ppo.kl import is_too_negative
 from plaudit.ppo.passes import Passes
 from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.targets import Targets, make_targets, penalties
 from plaudit.trajectory import TrainingBatch
+from plaudit.uncertainty import mean
 
 Collator = Callable[[list[Any]], Any]
+NEUTRAL: dict[str, tuple[float | None, ...]] = {
+    "top_k": (0, None),
+    "top_p": (1, None),
+    "num_beams": (1, None),
+    "repetition_penalty": (1, None),
+    "min_length": (-1, 0, None),  # a minimum forbids the end of sequence
+    "min_new_tokens": (0, None),
+}
+"""With these values `generate` samples from the whole softmax."""
 OF_TEXT = ("label", "query", "response")
 """Columns of a data set that stay for logging, beside those that the model's forward takes."""
 
@@ -55,7 +66,7 @@ class PPOTrainer:
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         training_data_collator: Collator | None = None,
     ) -> None:
-        """Without `ref_model` the reference is a copy of `model`, or `model` with its adapter off.
+        """Without `ref_model` the reference is `model` as it is now.
 
         `training_data_collator` changes nothing: `step` pads its rows itself.
 
@@ -71,20 +82,21 @@ class PPOTrainer:
         self.current_device = self.accelerator.device
         self.is_peft_model = model.is_peft_model
         self.model = model.to(self.current_device)
+        strip_generation_config(without_adapter(self.model.pretrained_model))
         self.ref_model = self._reference(ref_model, num_shared_layers)
+        strip_generation_config(without_adapter(self.ref_model.pretrained_model))
         self._core = ActorCritic(
             self.model.pretrained_model,
             Critic(None, self.model.v_head.summary),
-            reference=None if self.ref_model is None else self.ref_model.pretrained_model,
+            reference=self.ref_model.pretrained_model,
         ).to(self.current_device)
         if config.gradient_checkpointing:
             self.model.pretrained_model.gradient_checkpointing_enable({"use_reentrant": False})
-        strip_generation_config(without_adapter(self.model.pretrained_model))
         self.optimizer = optimizer or torch.optim.Adam(self._trained(), lr=config.learning_rate)
         self.lr_scheduler = lr_scheduler
         self.dataloader: Any = None if dataset is None else self.prepare_dataloader(dataset, data_collator)
         self._ppo = config.settings()
-        self.kl_ctl = kl_controller(self._ppo.kl)
+        self.kl_ctl = KLControl(self._ppo.kl)
         self._shaper = ScoreShaper(self._ppo.scores)
         self._temperature = 1.0  # of the last `generate`
         self.current_step = 0
@@ -155,7 +167,7 @@ class PPOTrainer:
         rows = self.config.mini_batch_size  # what fits in memory, as in trl
         passes = Passes(self._core, self._ppo, self._temperature, self.current_device, rows)
         evaluation = passes.evaluate(batch, np.arange(len(batch.scores)))
-        shaped, kl_coef = self._shaper.shape(batch), self.kl_ctl.coef
+        shaped, kl_coef = self._shaper.shape(batch), self.kl_ctl.value
         targets, _ = make_targets(batch, evaluation, kl_coef, self._ppo, shaped)
         if self.config.whiten_rewards:
             side = self.tokenizer.padding_side
@@ -184,31 +196,38 @@ class PPOTrainer:
         rewards: Sequence[Tensor],
         columns_to_log: Iterable[str] = ("query", "response"),
     ) -> None:
-        """Sends the numbers among `stats`, the rewards' mean and deviation, and a table of `batch`'s texts to trackers.
+        """Sends the numbers among `stats`, and the rewards' mean and deviation, to trackers.
 
-        The table goes to trackers that have tables (wandb).
+        To those that have tables (wandb) also a table of `batch`'s texts, and the distributions among `stats`.
         """
         values = torch.stack([torch.as_tensor(reward, dtype=torch.float32).flatten()[0] for reward in rewards])
         numbers = {name: float(value) for name, value in stats.items() if np.ndim(value) == 0}
         numbers |= {"env/reward_mean": float(values.mean()), "env/reward_std": statistics.deviation(values)}
         self.accelerator.log(numbers, step=self.current_step)
+        distributions = {name: value for name, value in stats.items() if np.ndim(value) == 1}
+        distributions["env/reward_dist"] = values.numpy()
         columns = [name for name in columns_to_log if name in batch]
-        for tracker in self.accelerator.trackers:
-            if columns and hasattr(tracker, "log_table"):
+        for tracker in (one for one in self.accelerator.trackers if hasattr(one, "log_table")):
+            tracker.log(distributions, step=self.current_step)
+            if columns:
                 rows = [list(row) for row in zip(*(batch[name] for name in columns), values.tolist(), strict=True)]
                 tracker.log_table("game_log", columns=[*columns, "reward"], data=rows, step=self.current_step)
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False) -> None:
         """Model with value head, and tokenizer, as one folder."""
+        if push_to_hub:
+            raise ValueError("push_to_hub: nothing is pushed from here; push the folder with huggingface_hub")
         self.model.save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory)
 
     def _reference(
         self, given: AutoModelForCausalLMWithValueHead | None, num_shared_layers: int | None
-    ) -> AutoModelForCausalLMWithValueHead | None:
+    ) -> AutoModelForCausalLMWithValueHead:
         if given is not None:
             return given.to(self.current_device)
-        return None if self.is_peft_model else create_reference_model(self.model, num_shared_layers)
+        if self.is_peft_model:  # its adapter may have been trained already: "adapter off" is not what it is now
+            return with_own_adapter(self.model)
+        return create_reference_model(self.model, num_shared_layers)
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -310,8 +329,7 @@ def _check(config: object, model: object, ref_model: object, tokenizer: object) 
 
 def _warn_of_filters(options: dict[str, Any]) -> None:
     """What changes the distribution that is sampled from, so that ratios to it mean nothing (rule 26)."""
-    neutral: dict[str, tuple[object, ...]] = {"top_k": (0, 0.0, None), "top_p": (1, 1.0, None), "num_beams": (1, None)}
-    odd = [f"{name}={options[name]}" for name, values in neutral.items() if options.get(name, values[0]) not in values]
+    odd = [f"{name}={options[name]}" for name, values in NEUTRAL.items() if options.get(name, values[0]) not in values]
     if "top_k" not in options:
         odd.append("top_k=50 (transformers' own, unless top_k=0 is given)")
     if not options.get("do_sample", False):
@@ -324,9 +342,10 @@ def _warn_of_filters(options: dict[str, Any]) -> None:
 
 def _warn_of_negative_kl(per_response: np.ndarray[Any, Any]) -> None:
     """Of samples of the policy, k1's mean is negative by chance alone."""
-    if len(per_response) > 1 and per_response.mean() < -3 * per_response.std(ddof=1) / len(per_response) ** 0.5:
+    kl = mean(per_response)
+    if kl.standard_error is not None and is_too_negative(kl.value, kl.standard_error):
         warnings.warn(
-            f"the KL is {per_response.mean():.2f} nats per response, far below 0: these responses were not sampled "
+            f"the KL is {kl.value:.2f} nats per response, far below 0: these responses were not sampled "
             "from this policy (other weights, another temperature, top_k or top_p)",
             stacklevel=3,
         )

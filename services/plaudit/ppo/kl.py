@@ -40,13 +40,19 @@ PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "abs": abs
 """By the names of `KLSettings.estimator`; "full", over the whole vocabulary, takes more than the tokens drawn."""
 
 
+def is_too_negative(kl: float, standard_error: float) -> bool:
+    """Whether a mean of k1 says that these responses are not samples of the policy: chance alone hardly explains it.
+
+    Both in nats per response; less than a thousandth of a nat may be rounding.
+    """
+    return kl < -3 * standard_error - 1e-3
+
+
 class KLController(Protocol):
     """Sets the coefficient of the penalty from step to step. The unit everywhere: nats per response."""
 
-    @property
-    def coef(self) -> float:
-        """Beta, for the next step."""
-        ...
+    coef: float
+    """Beta, for the next step."""
 
     def update(self, kl_nats_per_response: float, episodes: int) -> None:
         """Takes the KL of one batch: summed over each response, averaged over its `episodes` responses."""
@@ -63,17 +69,13 @@ class FixedKL:
     """Beta stays what it is."""
 
     def __init__(self, coef: float) -> None:
-        self._coef = coef
-
-    @property
-    def coef(self) -> float:
-        return self._coef
+        self.coef = coef
 
     def update(self, kl_nats_per_response: float, episodes: int) -> None:
         return None
 
     def state(self) -> dict[str, float]:
-        return {"coef": self._coef}
+        return {"coef": self.coef}
 
     def load_state(self, state: dict[str, float]) -> None:
         """Nothing: a fixed beta belongs to the settings."""
@@ -88,24 +90,20 @@ class AdaptiveKL:
     def __init__(self, coef: float, target_kl_nats_per_response: float, horizon_episodes: float) -> None:
         if min(coef, target_kl_nats_per_response, horizon_episodes) <= 0:
             raise ConfigurationError("adaptive KL needs coef, target_kl_nats_per_response and horizon_episodes above 0")
-        self._coef = coef
+        self.coef = coef
         self._target = target_kl_nats_per_response
         self._horizon = horizon_episodes
-
-    @property
-    def coef(self) -> float:
-        return self._coef
 
     def update(self, kl_nats_per_response: float, episodes: int) -> None:
         error = kl_nats_per_response / self._target - 1
         clipped = min(max(error, -MAX_RELATIVE_ERROR), MAX_RELATIVE_ERROR)
-        self._coef *= 1 + clipped * episodes / self._horizon
+        self.coef *= 1 + clipped * episodes / self._horizon
 
     def state(self) -> dict[str, float]:
-        return {"coef": self._coef}
+        return {"coef": self.coef}
 
     def load_state(self, state: dict[str, float]) -> None:
-        self._coef = state["coef"]
+        self.coef = state["coef"]
 
 
 def kl_controller(settings: KLSettings) -> KLController:

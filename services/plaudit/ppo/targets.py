@@ -15,6 +15,7 @@ from plaudit.ppo.advantages import gae, grpo, penalised_rewards, rloo, whiten
 from plaudit.ppo.kl import PENALTIES
 from plaudit.ppo.settings import PPOSettings
 from plaudit.trajectory import TrainingBatch
+from plaudit.uncertainty import mean
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,17 +48,20 @@ def make_targets(
     """Penalised rewards, advantages and returns of a whole batch, and what there is to say about them.
 
     `scores` (B,): those to learn from, if not the batch's own. Statistics: kl (k1, nats per response, mean over
-    responses), reward_mean (score less penalty, per response), advantage_std (before whitening), sampler_kl (of the
-    sampler from the learner, nats per response; 0 if they agree), sampler_weight_mean (`sampler_weights`, per token).
+    responses) and kl_standard_error, reward_mean (score less penalty, per response), advantage_std (before whitening),
+    sampler_kl (of the sampler from the learner, nats per response; 0 if they agree), sampler_weight_mean
+    (`sampler_weights`, per token).
     """
     mask = torch.from_numpy(batch.response_mask)
     in_reward = 0.0 if ppo.kl_in_loss else kl_coef
     given = torch.from_numpy(batch.scores if scores is None else scores)
     rewards = penalised_rewards(given, penalties(evaluation, ppo), mask, in_reward)
     advantages, returns = _advantages(rewards, batch, evaluation, ppo)
+    kl = mean(_per_response(evaluation.logprobs - evaluation.reference_logprobs, batch.response_mask))
     statistics = {
-        "kl": _per_response(evaluation.logprobs - evaluation.reference_logprobs, batch.response_mask),
-        "sampler_kl": _per_response(batch.sampler_logprobs - evaluation.logprobs, batch.response_mask),
+        "kl": kl.value,
+        "kl_standard_error": kl.standard_error or 0.0,
+        "sampler_kl": float(_per_response(batch.sampler_logprobs - evaluation.logprobs, batch.response_mask).mean()),
         "reward_mean": float(rewards.sum(dim=1).mean()),
         "advantage_std": float(advantages[mask].std(correction=0)),
     }
@@ -121,6 +125,7 @@ def explained_variance(values: Floats, returns: Floats, mask: npt.NDArray[np.boo
     return 1 - float(np.var((returns - values)[mask], dtype=np.float64)) / variance if variance > 0 else 0.0
 
 
-def _per_response(x: Floats, mask: npt.NDArray[np.bool_]) -> float:
-    """Summed over the tokens of a response, averaged over responses."""
-    return float(np.where(mask, x, 0).sum(axis=1, dtype=np.float64).mean())
+def _per_response(x: Floats, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """(B,) summed over the tokens of a response."""
+    summed: npt.NDArray[np.float64] = np.where(mask, x, 0).sum(axis=1, dtype=np.float64)
+    return summed

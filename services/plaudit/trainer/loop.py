@@ -12,6 +12,7 @@ they generate, so every trajectory is sampled with the weights it is trained on,
 however many workers there are and whichever of them die.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from statistics import fmean
 from time import monotonic
 
 from plaudit.errors import RunFailed
-from plaudit.ppo.kl import KLController
+from plaudit.ppo.kl import KLController, is_too_negative
 from plaudit.ppo.learner import Learner
 from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import PPOSettings
@@ -30,6 +31,10 @@ from plaudit.trainer.roles import RolloutPool, Scorer
 from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch, Trajectory
 
 Metrics = dict[str, float]
+
+logger = logging.getLogger(__name__)
+
+ELSEWHERE = "these responses are no samples of the policy that learns (docs/troubleshooting.md)"
 
 
 class TooFarFromReference(RunFailed):
@@ -82,6 +87,8 @@ class Loop:
         scores, kl_coef = self.shaper.shape(batch), self.controller.coef
         targets, learning = make_targets(batch, evaluation, kl_coef, self.ppo, scores)
         self._stay_near_reference(step, learning["kl"])
+        if is_too_negative(learning["kl"], learning["kl_standard_error"]):
+            logger.warning("step %d: a KL of %.3g nats per response, far below 0: %s", step, learning["kl"], ELSEWHERE)
 
         # 6. PPO's epochs of mini-batches.
         with self._phase("update"):

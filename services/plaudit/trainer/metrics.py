@@ -15,8 +15,12 @@ LEARNING = {
     "score_std": "Standard deviation of the step's scores.",
     "reward_mean": "Mean score less KL penalty.",
     "kl": "KL from the reference policy, nats per response.",
+    "kl_standard_error": "Standard error of the KL from the reference.",
     "kl_coef": "Weight of the KL penalty.",
     "entropy": "Entropy of the policy, nats per token.",
+    "approx_kl": "KL from the policy before the step, nats per token.",
+    "first_ratio_error": "Mean distance of the ratios from 1 before the first update of the step: 0 but for rounding.",
+    "advantage_std": "Standard deviation of the advantages before whitening.",
     "clip_fraction": "Share of tokens whose ratio was clipped.",
     "policy_loss": "Policy loss, mean over the step's updates.",
     "value_loss": "Value loss, mean over the step's updates.",
@@ -26,6 +30,7 @@ LEARNING = {
     "truncated_ratio": "Share of responses cut at the token limit.",
     "peak_memory_bytes": "Most memory of the learner: of its GPU in the step, or of its process since its start.",
     "sampler_kl": "KL from the learner's to the workers' distribution, nats per response.",
+    "sampler_weight_mean": "Mean weight that corrects for the workers' distribution.",
 }
 
 
