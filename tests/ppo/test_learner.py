@@ -111,6 +111,25 @@ def test_a_restored_learner_keeps_its_first_reference(make: Make):
     assert np.abs(evaluation.logprobs - before).max() > 1e-2
 
 
+@pytest.mark.parametrize("critic", ["shared", "separate"])
+@pytest.mark.parametrize("lora", [None, LORA], ids=["all weights", "LoRA"])
+def test_whatever_is_trained_a_fresh_process_goes_on_with_it(folder: Path, lora: LoraSettings | None, critic: str):
+    """Rule 20 with LoRA too: the reference is the model with its adapter off, not what the adapter has become."""
+    ppo = dataclasses.replace(LIVELY, critic=critic, critic_learning_rate=1e-2)
+    batch = ragged_batch(9)
+    learner = _after(local(folder, ppo, lora), 2)
+    fresh = local(folder, ppo, lora)
+    put_state(fresh, state_of(learner))
+    for one, other in zip(
+        dataclasses.astuple(learner.evaluate(batch)), dataclasses.astuple(fresh.evaluate(batch)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(fresh.evaluate(batch).logprobs - fresh.evaluate(batch).reference_logprobs).max() > 1e-2
+    assert learner.update(batch, targets_of(learner, batch), 2) == fresh.update(batch, targets_of(fresh, batch), 2)
+    ours, theirs = state_of(learner), state_of(fresh)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours.keys() | theirs.keys())
+
+
 def test_a_checkpoint_of_another_model_is_refused(make: Make):
     learner = make()
     state = state_of(learner)

@@ -47,6 +47,13 @@ def test_texts_of_nothing_are_refused(tmp_path: Path, tokenizer: PreTrainedToken
         read_texts(other, tokenizer)
 
 
+def test_texts_may_stand_in_another_field(tmp_path: Path, tokenizer: PreTrainedTokenizerBase):
+    path = tmp_path / "documents.jsonl"
+    path.write_text("\n".join(json.dumps({"content": line, "text": 5}) for line in LINES))
+    named = PretrainingSettings(data=DataSettings(source=str(path)), field="content")
+    assert read_texts(named, tokenizer) == read_texts(settings(tmp_path, LINES), tokenizer)
+
+
 def test_every_text_comes_once_a_pass_in_an_order_of_its_own(tmp_path: Path):
     """And a resumed run needs no cursor: step 3 is step 3."""
     pieces = [(number, number + 1) for number in range(6)]

@@ -199,10 +199,14 @@ def steer(folder: Path, action: str) -> str:
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(tmp_path: Path, server: FakeRewardServer) -> None:
+    """Of whatever can be in one: adapters, a critic of its own, a learning rate under way to 0."""
     whole = tmp_path / "whole"
-    path = settings_file(tmp_path, server.address)
+    policy = {"model": str(tmp_path / "policy"), "lora": {"rank": 4, "alpha": 8}}
+    ppo = {"learning_rate": 1e-2, "learning_rate_schedule": "linear", "critic": "separate", "advantages": "gae"}
+    path = settings_file(tmp_path, server.address, policy=policy, ppo=ppo)
     assert finish(start(path, f"folder={whole}"))[0] == 0
     before = metrics_of(whole)
+    assert before[-1]["kl"] != before[0]["kl"] == 0
     newest = whole / "checkpoints/step-00004/learner.safetensors"
     content = newest.read_bytes()
     newest.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

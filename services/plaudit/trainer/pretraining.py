@@ -44,7 +44,7 @@ def read_texts(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase
     end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     pieces = []
     for row in read_rows(settings.data):
-        ids = [*tokenizer(row.text("text"), add_special_tokens=True).input_ids, *end]
+        ids = [*tokenizer(row.text(settings.field), add_special_tokens=True).input_ids, *end]
         cuts = range(0, len(ids), settings.max_tokens)
         pieces += [tuple(ids[cut : cut + settings.max_tokens]) for cut in cuts if len(ids) - cut > 1]
     if not pieces:

@@ -32,7 +32,8 @@ class PromptSettings:
 class PretrainingSettings:
     """Text that the policy must not forget while it is rewarded."""
 
-    data: DataSettings  # rows with `text`
+    data: DataSettings
+    field: str = "text"  # the rows' field that is learnt
     coef: Annotated[float, Field(gt=0)] = 27.8  # InstructGPT's gamma, of the mean loss per token
     texts_per_step: Annotated[int, Field(ge=1)] = 64  # shared among an epoch's optimizer steps
     max_tokens: Annotated[int, Field(ge=1)] = 128  # longer texts are cut into pieces, each a text of its own
