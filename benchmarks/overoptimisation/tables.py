@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from overoptimise import VARIANTS
@@ -44,20 +45,41 @@ def print_ends(seeds: Sequence[dict[str, Run]]) -> None:
 
 
 def print_falls(seeds: Sequence[dict[str, Run]]) -> None:
-    """Without a penalty: where gold was highest, and what came after it.
-
-    The highest of many noisy means is too high: the step is chosen on every second prompt, measured on the others.
-    """
-    print("| seed | gold highest at step | gold since then | in SE | proxy since then |\n|---|---:|---:|---:|---:|")
+    """Without a penalty: where gold was highest, and what came before and after it."""
+    print("| seed | gold highest at step | gold until then | gold since then | in SE | proxy since then |")
+    print("|---:|---:|---:|---:|---:|---:|")
     for number, seed in enumerate(seeds):
-        chosen, measured = ({step: half(s) for step, s in seed["free"].samples.items()} for half in (_even, _odd))
-        peak = max(chosen, key=lambda step: np.mean([s.gold for s in chosen[step] if s.gold is not None]))
-        last = max(measured)
-        gold, proxy = (paired_gain(measured[peak], measured[last], read) for read in (_gold, _score))
-        if gold is None or proxy is None or not gold.standard_error:
-            continue
-        print(f"| {number} | {peak} of {last} | {gold:+.2f} | {gold.value / gold.standard_error:+.1f} | {proxy:+.2f} |")
+        one = fall(seed["free"])
+        last = max(seed["free"].samples)
+        cells = f"{one.rise:+.2f} | {one.gold:+.2f} | {errors(one.gold):+.1f} | {one.proxy:+.2f}"
+        print(f"| {number} | {one.peak} of {last} | {cells} |")
     print()
+
+
+class Fall(NamedTuple):
+    """Gold on its way up and down, and the proxy meanwhile; paired by prompt."""
+
+    peak: int  # the step where gold was highest
+    rise: Estimate  # of gold until then
+    gold: Estimate  # its change since then
+    proxy: Estimate  # the proxy's
+
+
+def fall(run: Run) -> Fall:
+    """The highest of many noisy means is too high: the step is chosen on half of the prompts, measured on the others."""
+    chosen, measured = ({step: half(s) for step, s in run.samples.items()} for half in (_even, _odd))
+    peak = max(chosen, key=lambda step: np.mean([s.gold for s in chosen[step] if s.gold is not None]))
+    first, last = min(measured), max(measured)
+    rise = paired_gain(measured[first], measured[peak], _gold)
+    gold, proxy = (paired_gain(measured[peak], measured[last], read) for read in (_gold, _score))
+    if rise is None or gold is None or proxy is None:
+        raise ValueError(f"{run.name}: samples without gold or without a score")
+    return Fall(peak, rise, gold, proxy)
+
+
+def errors(change: Estimate) -> float:
+    """How many of its standard errors a change is from 0."""
+    return change.value / change.standard_error if change.standard_error else 0.0
 
 
 def print_equal_kl(seeds: Sequence[dict[str, Run]]) -> None:
