@@ -66,7 +66,7 @@ class Fall(NamedTuple):
 
 
 def fall(run: Run) -> Fall:
-    """The highest of many noisy means is too high: the step is chosen on half of the prompts, measured on the others."""
+    """The highest of many noisy means is too high: the step is chosen on half the prompts, measured on the others."""
     chosen, measured = ({step: half(s) for step, s in run.samples.items()} for half in (_even, _odd))
     peak = max(chosen, key=lambda step: np.mean([s.gold for s in chosen[step] if s.gold is not None]))
     first, last = min(measured), max(measured)
