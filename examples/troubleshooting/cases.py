@@ -9,6 +9,11 @@ Settings = Mapping[str, object]
 """What differs from `train.yaml`."""
 GRPO: Settings = {"ppo.advantages": "grpo", "samples_per_prompt": 4}
 EAGER: Settings = {"ppo.learning_rate": 1e-3, "ppo.epochs": 4}
+STANDARDISED: Settings = {"ppo.scores.normalisation": "standardise"}
+BOTH_LENGTHS: Settings = {
+    "reward.model": "length", "more_rewards.brevity.model": "brevity", "more_rewards.brevity.weight": 2,
+    "ppo.kl.coef": 0.01,
+}  # fmt: skip
 LARGE: Settings = {"steps": 2, "batch_size": 256, "ppo.minibatches": 1}
 
 
@@ -29,9 +34,7 @@ class Case:
 
 CASES = {
     "kl-explodes": Case({"ppo.kl.coef": 0, "ppo.learning_rate": 1e-3}, {"ppo.kl.coef": 0.2}, "kl", 10),
-    "wrong-scale": Case(
-        {"reward.weight": 100}, {"reward.weight": 100, "ppo.scores.normalisation": "standardise"}, "kl", 3
-    ),
+    "wrong-scale": Case({"reward.weight": 100}, {"reward.weight": 100, **STANDARDISED}, "kl", 3),
     "reward-hacking": Case({"ppo.kl.coef": 0}, {"ppo.kl.coef": 0.2}, "gold", 2.5, above=False),
     "entropy-collapse": Case(
         {"reward.model": "shortness", **EAGER, "ppo.kl.coef": 0},
@@ -41,16 +44,9 @@ CASES = {
         above=False,
     ),
     "length-drift": Case(
-        {"reward.model": "length", "ppo.kl.coef": 0.01},
-        {
-            "reward.model": "length",
-            "ppo.kl.coef": 0.01,
-            "more_rewards.brevity.model": "brevity",
-            "more_rewards.brevity.weight": 2,
-        },
-        "response_tokens_mean",
-        30,
+        {"reward.model": "length", "ppo.kl.coef": 0.01}, {**BOTH_LENGTHS, **STANDARDISED}, "response_tokens_mean", 26
     ),
+    "reward-offset": Case(BOTH_LENGTHS, {**BOTH_LENGTHS, **STANDARDISED}, "response_tokens_mean", 12, above=False),
     "truncated": Case({"max_new_tokens": 8}, {"max_new_tokens": 48}, "truncated_ratio", 0.5),
     "critic-diverges": Case(
         {"ppo.critic_learning_rate": 0.3}, {"ppo.critic_learning_rate": 1e-3}, "explained_variance", -1, above=False
