@@ -44,7 +44,7 @@ CASES = {
         above=False,
     ),
     "length-drift": Case(
-        {"reward.model": "length", "ppo.kl.coef": 0.01}, {**BOTH_LENGTHS, **STANDARDISED}, "response_tokens_mean", 26
+        {"reward.model": "length", "ppo.kl.coef": 0.01}, {**BOTH_LENGTHS, **STANDARDISED}, "response_tokens_mean", 27
     ),
     "reward-offset": Case(BOTH_LENGTHS, {**BOTH_LENGTHS, **STANDARDISED}, "response_tokens_mean", 12, above=False),
     "truncated": Case({"max_new_tokens": 8}, {"max_new_tokens": 48}, "truncated_ratio", 0.5),
