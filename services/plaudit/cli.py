@@ -13,7 +13,8 @@ class Command(NamedTuple):
     extra: str  # that it needs
     summary: str
     subject: str = "a YAML file of settings"
-    actions: tuple[str, ...] = ()  # one of them; without any: settings that replace the file's
+    actions: tuple[str, ...] = ()  # one of them; without any: key=value
+    settings: str = "settings that replace the file's, such as training.epochs=2"
 
 
 COMMANDS = {
@@ -32,7 +33,13 @@ COMMANDS = {
         "plaudit.evaluation.score", "reward", "score a file of prompt-response pairs with a reward server"
     ),
     "eval": Command("plaudit.evaluation.accuracy", "train", "measure a reward model's accuracy on preferences"),
-    "report": Command("plaudit.report.page", "reward", "write report.html into a run folder", "a run folder"),
+    "report": Command(
+        "plaudit.report.page",
+        "reward",
+        "write report.html into a run folder",
+        "a run folder",
+        settings="title=TEXT, prompts=N (shown side by side), beside=FOLDER,FOLDER (runs on the charts against KL)",
+    ),
 }
 OTHER_ROWS = ("datasets", "pyarrow")
 """Data sets by name and Parquet: every command reads them where the extra `train` is there."""
@@ -65,13 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plaudit", description="RLHF as services.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, _, summary, subject, actions) in COMMANDS.items():
+    for name, (_, _, summary, subject, actions, settings) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("subject", metavar="SETTINGS" if "settings" in subject else "RUN", help=subject)
         if actions:
             command.add_argument("arguments", nargs=1, metavar="ACTION", choices=actions, help=", ".join(actions))
         else:
-            command.add_argument("arguments", nargs="*", metavar="key=value", help="settings that replace the file's")
+            command.add_argument("arguments", nargs="*", default=[], metavar="key=value", help=settings)
     return parser
 
 

@@ -402,11 +402,11 @@ def test_scores_are_scaled_by_their_running_moments(folder: Path, tokenizer: Pre
 
 def test_far_too_negative_a_kl_is_told(folder: Path, tokenizer: PreTrainedTokenizerBase):
     """Answers that the reference likes better were not drawn from this policy."""
-    trainer = make(folder, tokenizer, learning_rate=1e-3)
-    queries, responses = ids(3, 3, 3, 3), ids(4, 4, 4, 4)
-    trainer.step(queries, responses, values(-5.0, -5.1, -4.9, -5.2))
+    trainer = make(folder, tokenizer, learning_rate=1e-3, batch_size=32, mini_batch_size=32)
+    queries, responses = ids(*[3] * 32), ids(*[4] * 32)
+    trainer.step(queries, responses, [torch.tensor(-5 - 0.01 * n) for n in range(32)])
     with torch.no_grad():
         for parameter in trainer.ref_model.parameters():
             parameter.copy_(trainer.model.state_dict()["transformer.wte.weight"].mean())
     with pytest.warns(UserWarning, match="not sampled"):
-        trainer.step(queries, responses, values(1.0, 1.0, 1.0, 1.0))
+        trainer.step(queries, responses, values(*[1.0] * 32))

@@ -1,5 +1,6 @@
 """The loss over whole rankings: by hand, as pairs where a ranking is one, and what it learns of a planted worth."""
 
+import json
 from itertools import combinations
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_a_planted_worth_is_learnt_from_rankings_almost_to_the_bayes_accuracy(tm
     assert 0.75 < bayes < 0.9
     assert found.accuracy.n == 200 * 9  # of ten pairs one ties
     assert abs(found.accuracy.value - bayes) < 0.04
+
+
+def test_a_run_of_one_step_learns(tmp_path):
+    """A warm-up's first step has a rate of 0: of so few steps none is one of warm-up."""
+    rows, _ = planted(6)
+    result = train(settings_of(tmp_path, rows, eval_fraction=0, training={"batch_size": 8, "learning_rate": 0.01}))
+    (step,) = map(json.loads, (result.folder / "metrics.jsonl").read_text().splitlines())
+    assert step["learning_rate"] == 0.01
 
 
 def test_ranks_in_any_order_teach_nothing(tmp_path):

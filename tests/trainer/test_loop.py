@@ -133,6 +133,7 @@ class StalePool(HerePool):
 def test_a_kl_far_below_0_is_told(policy: PolicySettings, caplog: pytest.LogCaptureFixture, stale: bool) -> None:
     """Rule 8: the reference's own samples are likelier under the reference than under a policy that has moved on."""
     loop = make_loop(policy, learning_rate=1e-2, sampler_correction="none")
+    loop.prompts = PromptStream(EIGHT, per_step=8, samples_per_prompt=4, seed=0)
     if stale:
         loop.pool = StalePool(policy)
     for step in range(8):

@@ -187,6 +187,7 @@ def test_a_run_is_watched_paused_and_stopped_from_the_command_line(tmp_path: Pat
     assert "stopped" in shown.splitlines()[-1]
     assert re.search(r"^step \d+  score [+-]0\.\d{3}  KL .*s$", shown, re.MULTILINE)
     assert len(list((folder / "checkpoints").iterdir())) == 2
+    assert (folder / "report.html").is_file()
     done = subprocess.run(control(folder, "get"), capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (69, 1)
     assert "has the run ended?" in done.stderr
@@ -300,6 +301,7 @@ def test_ctrl_c_ends_everything_quickly(tmp_path: Path, server: FakeRewardServer
     assert code == 130, errors
     assert "Traceback" not in errors
     assert time.monotonic() - began < 10
+    assert "the same command" in errors
 
 
 @pytest.mark.parametrize(
@@ -331,6 +333,18 @@ def test_bad_input_is_one_line(
     (error,) = capsys.readouterr().err.strip().splitlines()
     assert message in error
     assert not ray.is_initialized()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(
+    tmp_path: Path, server: FakeRewardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = settings_file(tmp_path, server.address)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.txt").touch()
+    assert main(["train", str(path)]) == 2
+    assert "holds something else than a run (thesis.txt)" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
 def test_two_runs_never_mix_in_one_folder(tmp_path: Path, server: FakeRewardServer) -> None:
@@ -338,4 +352,11 @@ def test_two_runs_never_mix_in_one_folder(tmp_path: Path, server: FakeRewardServ
     assert finish(start(path))[0] == 0
     code, errors = finish(start(path, "seed=7"))
     assert code == 2
-    assert "another 'seed'" in errors
+    assert "another 'seed' (0, now 7)" in errors
+    code, errors = finish(start(path, "ppo.kl.coef=0.5"))
+    assert code == 2
+    assert "another 'ppo.kl.coef' (0.05, now 0.5)" in errors
+    process = start(path)
+    told, _ = process.communicate(timeout=180)
+    assert process.returncode == 0
+    assert "nothing is left to do" in told

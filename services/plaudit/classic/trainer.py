@@ -343,7 +343,7 @@ def _warn_of_filters(options: dict[str, Any]) -> None:
 def _warn_of_negative_kl(per_response: np.ndarray[Any, Any]) -> None:
     """Of samples of the policy, k1's mean is negative by chance alone."""
     kl = mean(per_response)
-    if kl.standard_error is not None and is_too_negative(kl.value, kl.standard_error):
+    if kl.standard_error is not None and is_too_negative(kl.value, kl.standard_error, len(per_response)):
         warnings.warn(
             f"the KL is {kl.value:.2f} nats per response, far below 0: these responses were not sampled "
             "from this policy (other weights, another temperature, top_k or top_p)",

@@ -22,9 +22,9 @@ def as_table(found: Accuracy) -> Table:
     table = Table(
         title=f"Agreement with preferences: {found.model}", caption=_caption(found), box=box.SIMPLE, show_edge=False
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")  # on a narrow terminal in several lines, never cut
     for name, row in _rows(found):
         table.add_row(name, *_cells(row))
     return table

@@ -80,7 +80,7 @@ def pairs_trainer(
     callback: TrainerCallback,
 ) -> Trainer:
     """trl's, told everything."""
-    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output)
+    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output, len(training))
     config = RewardConfig(
         **arguments,
         disable_dropout=not settings.dropout,

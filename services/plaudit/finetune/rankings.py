@@ -85,7 +85,7 @@ def rankings_trainer(
     callback: TrainerCallback,
 ) -> Trainer:
     """transformers' own, with this loss; a batch is one of rankings."""
-    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output)
+    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output, len(training))
     pad = int(tokenizer.pad_token_id)
     evaluated = "no" if held_out is None else "epoch"
     return RankingTrainer(

@@ -80,7 +80,7 @@ def ratings_trainer(
     callback: TrainerCallback,
 ) -> Trainer:
     """transformers' own, with the squared error."""
-    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output)
+    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output, len(training))
     unit, pad = training.unit, int(tokenizer.pad_token_id)
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:

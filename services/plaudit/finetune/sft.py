@@ -163,7 +163,8 @@ def _fit(
     held_out: dict[str, list[list[int]]],
 ) -> tuple[float | None, float | None]:
     """Trains `model` in place; the held-out loss before and after."""
-    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.policy, settings.output)
+    rows = len(training["input_ids"])
+    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.policy, settings.output, rows)
     config = SFTConfig(
         **arguments,
         max_length=None,

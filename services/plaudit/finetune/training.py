@@ -1,5 +1,6 @@
 """What both supervised stages share: optimisation settings, the folder a run leaves behind, the held-out part."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -41,8 +42,9 @@ class TrainingSettings:
         return self.micro_batch_size or self.batch_size
 
 
-def trainer_arguments(settings: TrainingSettings, policy: PolicySettings, output: Path) -> dict[str, Any]:
+def trainer_arguments(settings: TrainingSettings, policy: PolicySettings, output: Path, rows: int) -> dict[str, Any]:
     """The arguments that trl's SFTConfig and RewardConfig have in common, every default that matters said aloud."""
+    steps = settings.max_steps or math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs)
     return {
         "output_dir": str(output),
         "num_train_epochs": settings.epochs,
@@ -52,7 +54,8 @@ def trainer_arguments(settings: TrainingSettings, policy: PolicySettings, output
         "gradient_accumulation_steps": settings.batch_size // settings.micro_rows,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule),
-        "warmup_steps": settings.warmup,  # below 1 it is a part of all steps
+        # A part of all steps, rounded up; but not all of a short run: the first step of a warm-up has a rate of 0.
+        "warmup_steps": settings.warmup if settings.warmup * steps >= 1 else 0,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,

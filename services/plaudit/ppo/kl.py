@@ -40,12 +40,16 @@ PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "abs": abs
 """By the names of `KLSettings.estimator`; "full", over the whole vocabulary, takes more than the tokens drawn."""
 
 
-def is_too_negative(kl: float, standard_error: float) -> bool:
+FEW = 32
+
+
+def is_too_negative(kl: float, standard_error: float, responses: int) -> bool:
     """Whether a mean of k1 says that these responses are not samples of the policy: chance alone hardly explains it.
 
-    Both in nats per response; less than a thousandth of a nat may be rounding.
+    Both in nats per response; less than a thousandth of a nat may be rounding. Of few responses nothing is said: k1 is
+    skewed, many a little below 0 and few far above it, and without those few the standard error is too small as well.
     """
-    return kl < -3 * standard_error - 1e-3
+    return responses >= FEW and kl < -3 * standard_error - 1e-3
 
 
 class KLController(Protocol):

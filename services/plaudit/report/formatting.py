@@ -21,7 +21,9 @@ def number(value: Any) -> str:
     if not math.isfinite(value):
         return "not finite"
     size = abs(value)
-    if value == 0 or (float(value).is_integer() and size < 1e7):
+    if size < 1e-15:  # of sums that cancel
+        return fixed(0, 0)
+    if float(value).is_integer() and size < 1e7:
         return fixed(value, 0)
     if size >= 1e7 or size < 1e-3:
         return power(value)

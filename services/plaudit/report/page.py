@@ -6,6 +6,7 @@ The page is one file without a script: styles and charts are inside it, a policy
 anything, and every text of a model or a data set is escaped.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -41,8 +42,10 @@ def run(path: str, overrides: list[str]) -> int:
     for override in overrides:
         if "=" not in override:
             raise ConfigurationError(f"override '{override}' is not of the form key=value, such as prompts=50")
-    settings = parse(ReportSettings, dict(one.split("=", 1) for one in overrides), source="plaudit report")
+    settings = parse(ReportSettings, dict(one.split("=", 1) for one in overrides), source="settings")
     print(write(Path(path), settings))
+    for problem in run_folder.read(Path(path)).problems:
+        print(f"plaudit report: {problem}", file=sys.stderr)
     return 0
 
 
@@ -51,7 +54,7 @@ def write(folder: Path, settings: ReportSettings = DEFAULTS) -> Path:
 
     Raises ConfigurationError when `folder` is no run folder, or cannot be written.
     """
-    beside = [run_folder.read(Path(name)) for name in settings.beside.split(",") if name]
+    beside = [run_folder.read(Path(name.strip())) for name in settings.beside.split(",") if name.strip()]
     page = render(run_folder.read(folder), settings, beside)
     target = folder / "report.html"
     with writing("report", target):

@@ -34,7 +34,7 @@ Metrics = dict[str, float]
 
 logger = logging.getLogger(__name__)
 
-ELSEWHERE = "these responses are no samples of the policy that learns (docs/troubleshooting.md)"
+ELSEWHERE = "are these responses samples of the policy that learns? (docs/troubleshooting.md)"
 
 
 class TooFarFromReference(RunFailed):
@@ -87,7 +87,7 @@ class Loop:
         scores, kl_coef = self.shaper.shape(batch), self.controller.coef
         targets, learning = make_targets(batch, evaluation, kl_coef, self.ppo, scores)
         self._stay_near_reference(step, learning["kl"])
-        if is_too_negative(learning["kl"], learning["kl_standard_error"]):
+        if is_too_negative(learning["kl"], learning["kl_standard_error"], len(scored)):
             logger.warning("step %d: a KL of %.3g nats per response, far below 0: %s", step, learning["kl"], ELSEWHERE)
 
         # 6. PPO's epochs of mini-batches.

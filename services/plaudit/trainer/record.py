@@ -1,5 +1,7 @@
 """What a run writes down of itself: `config.yaml`, `run.json`, `metrics.jsonl`, and the trackers' files."""
 
+import contextlib
+import dataclasses
 import fcntl
 import json
 import time
@@ -17,7 +19,7 @@ from plaudit.outputs import check_folder, json_line, write_text, writing
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
-METRICS, RUN = "metrics.jsonl", "run.json"
+METRICS, RUN, LOCK = "metrics.jsonl", "run.json", ".lock"
 MAY_CHANGE = (
     *("steps", "max_missing_ratio", "rollout", "ranks", "sharding", "checkpoints"),
     *("ray_address", "address", "http_address", "insecure_bind", "trackers"),
@@ -96,7 +98,7 @@ def describe(folder: Path, **facts: Any) -> None:
 def lock_folder(folder: Path) -> TextIO:
     """Holds the run folder until it is closed. Raises DependencyUnreachable where another process has it."""
     with writing("folder", folder):
-        file = (folder / ".lock").open("w")
+        file = (folder / LOCK).open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -115,24 +117,45 @@ def claim_folder(settings: TrainSettings) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     check_folder("folder", path.parent)
     if not path.exists():
+        if strange := sorted({file.name for file in path.parent.iterdir()} - {LOCK, RUN}):
+            raise ConfigurationError(
+                f"folder {settings.folder} holds something else than a run ({strange[0]}): choose another (folder=...)"
+            )
         return
     with writing("folder", path):
         path.open("a").close()
     before, now = (_fixed(found) for found in (plaudit_settings.load(TrainSettings, path), settings))
-    for name in now:
-        if before[name] != now[name]:
-            raise ConfigurationError(
-                f"{settings.folder} holds a run with another '{name}': give this run a folder of its own (folder=...), "
-                "or remove that one"
-            )
+    if (found := _difference(before, now)) is not None:
+        raise ConfigurationError(
+            f"{settings.folder} holds a run with another '{found[0]}' ({found[1]}, now {found[2]}): give this run a "
+            "folder of its own (folder=...), or remove that one"
+        )
+
+
+def leave_no_trace(folder: Path) -> None:
+    """Of a run that ended before it had anything to keep."""
+    if (folder / "config.yaml").exists():
+        return
+    for name in (LOCK, RUN):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what else is in it stays
+        folder.rmdir()
 
 
 def _fixed(settings: TrainSettings) -> dict[str, Any]:
     """What a run keeps to: of its reward services, what each counts for."""
-    fixed = {name: getattr(settings, name) for name in settings.__dataclass_fields__ if name not in MAY_CHANGE}
+    fixed = {name: value for name, value in dataclasses.asdict(settings).items() if name not in MAY_CHANGE}
     fixed["reward"] = (settings.reward.weight, settings.reward.pessimism)
     fixed["more_rewards"] = {name: (one.weight, one.pessimism) for name, one in settings.more_rewards.items()}
     return fixed
+
+
+def _difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first setting that differs, what it was and what it is; None where there is none."""
+    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
+        return None if before == now else (name, before, now)
+    inside = (_difference(before[key], now[key], f"{name}.{key}" if name else key) for key in now)
+    return next((found for found in inside if found is not None), None)
 
 
 def check_trackers(trackers: Sequence[str]) -> None:

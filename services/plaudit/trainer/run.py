@@ -31,7 +31,15 @@ from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.pretraining import TextStream, read_texts
 from plaudit.trainer.prompts import PromptStream, prompts_sha256, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
-from plaudit.trainer.record import METRICS, RunRecord, check_trackers, claim_folder, describe, lock_folder
+from plaudit.trainer.record import (
+    METRICS,
+    RunRecord,
+    check_trackers,
+    claim_folder,
+    describe,
+    leave_no_trace,
+    lock_folder,
+)
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
 from plaudit.trainer.service import TrainerServicer, serving
@@ -77,6 +85,8 @@ class Run:
         path, folder = self._save(), self.settings.folder
         if not finished:
             print(f"{folder}: stopped after step {self.state.step} with {path}; the same command goes on", flush=True)
+            if not self.control.terminated:  # else there is little time
+                print(f"report: {report.write(Path(folder))}", flush=True)
             return State.STOPPED
         best_by = self.settings.checkpoints.best_by
         best = checkpoint.best(self._checkpoints, best_by)
@@ -163,10 +173,23 @@ def _note(metrics: Metrics) -> str:
 
 def drive(settings: TrainSettings) -> int:
     """One run from here to its end; the exit code."""
-    with ExitStack() as stack:
-        run = _wire(settings, stack)
-        ending = run.drive()
+    try:
+        with ExitStack() as stack:
+            run = _wire(settings, stack)
+            ending = run.drive()
+    except KeyboardInterrupt:
+        print(f"{settings.folder}: {_what_is_kept(Path(settings.folder))}", file=sys.stderr, flush=True)
+        raise
     return TERMINATED if ending is State.STOPPED and run.control.terminated else 0
+
+
+def _what_is_kept(folder: Path) -> str:
+    """After an end without a checkpoint."""
+    if not (folder / "config.yaml").exists():
+        return "nothing had begun yet"
+    kept = checkpoint.existing(folder / CHECKPOINTS)
+    where = f"goes on from {kept[-1].name}" if kept else "begins anew"
+    return f"the same command {where}; SIGTERM or `plaudit control {folder} stop` would have written a checkpoint"
 
 
 def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
@@ -174,7 +197,9 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     check_trackers(settings.trackers)
     claim_folder(settings)
     folder = Path(settings.folder)
-    stack.callback(lock_folder(folder).close)
+    lock = lock_folder(folder)
+    stack.callback(lock.close)
+    stack.callback(leave_no_trace, folder)
     metrics, control = TrainerMetrics(), Control(folder, settings.steps)
     addresses = stack.enter_context(_serving(settings, control, metrics))
     describe(folder, **addresses)
@@ -210,7 +235,9 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
     earlier = record.rows()
     control.opened(state.step, earlier[-1]["time"] if earlier else None, resumed_from)
-    if resumed_from is not None:
+    if state.step >= settings.steps:
+        print(f"{folder} has done {state.step} steps, and steps is {settings.steps}: nothing is left to do", flush=True)
+    elif resumed_from is not None:
         print(f"resuming {folder} at step {state.step}", flush=True)
     models = {name: model.name for name, model in reward_models.items()}
     describe(folder, **addresses, reward_models=models, prompts=len(prompts), held_out=len(held_out))
