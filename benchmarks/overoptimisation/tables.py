@@ -51,7 +51,7 @@ def print_falls(seeds: Sequence[dict[str, Run]]) -> None:
     for number, seed in enumerate(seeds):
         one = fall(seed["free"])
         last = max(seed["free"].samples)
-        cells = f"{one.rise:+.2f} | {one.gold:+.2f} | {errors(one.gold):+.1f} | {one.proxy:+.2f}"
+        cells = f"{one.rise:+.2f} | {one.gold:+.2f} | {one.gold.errors or 0:+.1f} | {one.proxy:+.2f}"
         print(f"| {number} | {one.peak} of {last} | {cells} |")
     print()
 
@@ -75,11 +75,6 @@ def fall(run: Run) -> Fall:
     if rise is None or gold is None or proxy is None:
         raise ValueError(f"{run.name}: samples without gold or without a score")
     return Fall(peak, rise, gold, proxy)
-
-
-def errors(change: Estimate) -> float:
-    """How many of its standard errors a change is from 0."""
-    return change.value / change.standard_error if change.standard_error else 0.0
 
 
 def print_equal_kl(seeds: Sequence[dict[str, Run]]) -> None:

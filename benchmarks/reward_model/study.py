@@ -90,7 +90,7 @@ def _reward_model(settings: RewardModelSettings, training: list[Preference], hel
     fit(settings, model, tokenizer, pairs)
     scores = score_ids(model, asked.chosen_ids + asked.rejected_ids, tokenizer.pad_token_id, "scoring")
     right = outcomes(scores[: len(asked)], scores[len(asked) :])
-    scored = {id(preference): value for preference, value in zip(asked.preferences, right, strict=True)}
+    scored = {id(preference): value for preference, value in zip(asked.judgements, right, strict=True)}
     return np.array([scored.get(id(preference), np.nan) for preference in held_out])
 
 

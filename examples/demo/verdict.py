@@ -65,8 +65,7 @@ def summarise(folder: Path, phases: dict[str, float], peak_memory_bytes: int) ->
 
 def criteria(before: HeldOut, after: HeldOut, prompts: int) -> list[Criterion]:
     """What the demo promises, and whether this run kept it."""
-    gain = after.gold_gain or Estimate(0.0)
-    errors = gain.value / gain.standard_error if gain.standard_error else 0.0
+    errors = (after.gold_gain or Estimate(0.0)).errors or 0.0
     kl = _value(after.kl)
     distinct = after.distinct_ratio / before.distinct_ratio
     return [

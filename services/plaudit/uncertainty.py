@@ -24,6 +24,11 @@ class Estimate:
             return None
         return self.value - Z95 * self.standard_error, self.value + Z95 * self.standard_error
 
+    @property
+    def errors(self) -> float | None:
+        """How many standard errors the value is from 0; None where that is unknown or 0."""
+        return self.value / self.standard_error if self.standard_error else None
+
     def scaled(self, factor: float) -> "Estimate":
         """In another unit, such as per cent."""
         error = None if self.standard_error is None else factor * self.standard_error

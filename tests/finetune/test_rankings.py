@@ -16,10 +16,9 @@ from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.reward.loading import load_model
 from plaudit.settings import load
 from tests.finetune import judgements
-from tests.finetune.judgements import TRAINING, write_rows
+from tests.finetune.judgements import TRAINING, WORTH, planted_pairs, write_rows
 from tests.policy.tiny import tiny_llama
 
-WORTH = {"thank": 1.5, "order": 0.5, "about": 0.0, "quick": -0.5, "brown": -1.5}
 SIZE = 5
 
 
@@ -82,16 +81,19 @@ def test_ranks_in_any_order_teach_nothing(tmp_path):
 
 @pytest.mark.parametrize("micro", [8, 4])
 def test_a_ranking_of_two_is_trls_pair(tmp_path, micro):
-    """With margins, which trl's loss knows as well."""
-    rows = [
-        {"prompt": f"where {i}", "chosen": "thank order", "rejected": "brown about", "margin": i % 3} for i in range(16)
-    ]
+    """With margins, which trl's loss knows as well, and which change what is learnt."""
+    rows = [row | {"margin": number % 3} for number, row in enumerate(planted_pairs(32)[0])]
     training = TRAINING | {"batch_size": 8, "micro_batch_size": micro}
-    ours, trls = (
-        weights_of(settings_of(tmp_path / loss, rows, loss=loss, eval_fraction=0, training=training))
-        for loss in ("k_wise", "bradley_terry")
+    ours, trls, without = (
+        weights_of(settings_of(tmp_path / name, given, loss=loss, eval_fraction=0, training=training))
+        for name, loss, given in (
+            ("ours", "k_wise", rows),
+            ("trls", "bradley_terry", rows),
+            ("without", "k_wise", [row | {"margin": None} for row in rows]),
+        )
     )
-    assert (ours - trls).norm() / trls.norm() < 1e-5
+    assert (trls - without).norm() > 1e-2
+    assert (ours - trls).norm() < 1e-3 * (trls - without).norm()
 
 
 def test_a_ranking_weighs_the_same_however_many_it_ranks():

@@ -21,25 +21,9 @@ from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import load
 from plaudit.trajectory import Message
-from tests.finetune.judgements import settings_file, write_rows
+from tests.finetune.judgements import WORTH, planted_pairs, settings_file, write_rows
 from tests.policy.tiny import tiny_llama
 from tests.reward import tiny_models
-
-WORTH = {"thank": 1.5, "order": 0.5, "about": 0.0, "quick": -0.5, "brown": -1.5}
-
-
-def planted(count, seed=0):
-    """Rows whose chosen side is drawn by Bradley-Terry on the words' worth, and the Bayes accuracy on them."""
-    random = np.random.default_rng(seed)
-    rows, certainty = [], []
-    for number in range(count):
-        one, two = (list(random.choice(list(WORTH), size=4)) for _ in range(2))
-        difference = sum(WORTH[word] for word in one) - sum(WORTH[word] for word in two)
-        probability = 1 / (1 + np.exp(-difference))
-        chosen, rejected = (one, two) if random.random() < probability else (two, one)
-        rows.append({"prompt": f"where {number}", "chosen": " ".join(chosen), "rejected": " ".join(rejected)})
-        certainty.append(max(probability, 1 - probability))
-    return rows, float(np.mean(certainty))
 
 
 def words(*texts):
@@ -47,8 +31,8 @@ def words(*texts):
 
 
 def test_a_planted_utility_is_learnt_almost_to_the_bayes_accuracy(tmp_path):
-    rows, _ = planted(900)
-    held_out, bayes = planted(400, seed=1)
+    rows, _ = planted_pairs(900)
+    held_out, bayes = planted_pairs(400, seed=1)
     evaluated = {"source": write_rows(tmp_path / "held_out.jsonl", held_out)}
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_data=evaluated)
     result = train(load(RewardModelSettings, path))
@@ -114,7 +98,7 @@ def test_what_is_too_long_is_cut_or_left_out_and_counted():
     lengths = [len(tokenizer(f"where is my order?{text}")["input_ids"]) + 2 for text in ("Yes", "No")]  # CLS and SEP
     strict = render_pairs(tokenizer, Rendering(max_tokens=max(lengths)), preferences, "pairs")
     assert (len(strict), strict.left_out, strict.cut) == (2, 1, 0)
-    assert [p.chosen.response for p in strict.preferences] == ["Yes", "No"]
+    assert [p.chosen.response for p in strict.judgements] == ["Yes", "No"]
     cut = render_pairs(
         tokenizer, Rendering(max_tokens=max(lengths) - 1, truncation="left_prompt"), preferences, "pairs"
     )
@@ -158,7 +142,7 @@ def test_padding_is_never_the_end_of_sequence(tmp_path):
 
 
 def test_after_bfloat16_training_the_calibration_is_that_of_the_model_as_it_is_served(tmp_path):
-    rows, _ = planted(96)
+    rows, _ = planted_pairs(96)
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_fraction=0)
     train(load(RewardModelSettings, path, ["base.dtype=bfloat16"]))
     record, tokenizer = reward_folder.read(tmp_path / "out"), load_tokenizer(tmp_path / "out")
@@ -171,7 +155,7 @@ def test_after_bfloat16_training_the_calibration_is_that_of_the_model_as_it_is_s
 
 
 def test_margins_and_centring_change_what_is_learnt(tmp_path):
-    rows, _ = planted(64)
+    rows, _ = planted_pairs(64)
     found = {}
     for name, changed, extra in [
         ("plain", rows, {}),
@@ -188,7 +172,7 @@ def test_margins_and_centring_change_what_is_learnt(tmp_path):
 
 
 def test_on_demonstrations_the_calibrated_score_is_zero_on_average(tmp_path):
-    rows, _ = planted(64)
+    rows, _ = planted_pairs(64)
     demonstrations = [{"prompt": "where", "response": "thank thank thank"}, {"prompt": "where", "response": "thank"}]
     source = write_rows(tmp_path / "demonstrations.jsonl", demonstrations)
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, demonstrations={"source": source})
@@ -201,7 +185,7 @@ def test_on_demonstrations_the_calibrated_score_is_zero_on_average(tmp_path):
 
 
 def test_scores_that_are_not_finite_end_the_run(tmp_path):
-    rows, _ = planted(64)
+    rows, _ = planted_pairs(64)
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows)
     with pytest.raises(RunFailed, match=r"lower training\.learning_rate"):
         train(load(RewardModelSettings, path, ["training.learning_rate=1e30"]))
@@ -221,7 +205,7 @@ def test_scores_that_are_not_finite_end_the_run(tmp_path):
     ],
 )
 def test_what_cannot_work_ends_in_one_line_before_anything_is_written(tmp_path, capsys, override, message):
-    rows, _ = planted(20)
+    rows, _ = planted_pairs(20)
     assert main(["reward-model", settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows), override]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error
@@ -230,7 +214,7 @@ def test_what_cannot_work_ends_in_one_line_before_anything_is_written(tmp_path, 
 
 
 def test_a_malformed_row_names_its_file_line_and_field(tmp_path, capsys):
-    rows, _ = planted(20)
+    rows, _ = planted_pairs(20)
     rows[11]["chosen"] = None
     assert main(["reward-model", settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows)]) == 2
     assert "data.jsonl:12: 'chosen' is missing" in capsys.readouterr().err

@@ -36,6 +36,15 @@ def test_ticks_of_a_root_scale_are_round_and_apart(last):
     assert all(f"{at:e}"[:8] in ("1.000000", "2.000000", "5.000000") for at in marks[1:])
 
 
+@pytest.mark.parametrize("kls", [[0.0, 0.0], [-0.002, 0.0], [-0.2, -0.1], [0.0]])
+def test_a_kl_that_is_nowhere_above_0_is_drawn(kls):
+    """A policy that hardly moves: k1 is of either sign."""
+    drawn = chart("t", "u", [Series("s", "blue", kls, [1.0] * len(kls))], along="KL")
+    across = [x for x, _ in drawn.curves[0].dots] + [mark.at for mark in drawn.x_ticks]
+    assert across
+    assert all(charts.LEFT <= x <= charts.WIDTH for x in across)
+
+
 def test_a_root_scale_gives_equal_room_to_equal_ways():
     scale = axes.Scale(0, 16, 0, 100, root=True)
     assert [scale(at) for at in (0, 1, 4, 9, 16)] == [0, 25, 50, 75, 100]

@@ -148,23 +148,25 @@ class AutoModelForCausalLMWithValueHead(nn.Module):
 def create_reference_model(
     model: AutoModelForCausalLMWithValueHead, num_shared_layers: int | None = None
 ) -> AutoModelForCausalLMWithValueHead:
-    """A frozen copy. With `num_shared_layers` the two share the embeddings and so many layers, frozen in both."""
+    """A frozen copy. With `num_shared_layers` the two share the embeddings and so many layers, frozen in both.
+
+    Of a model with an adapter they share all but the adapter: with it off, one that was trained before would be lost.
+    """
+    shared = {id(parameter): parameter for parameter in _shared(model, num_shared_layers)}
+    return copy.deepcopy(model, shared).requires_grad_(False).eval()
+
+
+def _shared(model: AutoModelForCausalLMWithValueHead, num_shared_layers: int | None) -> list[nn.Parameter]:
+    """What a model and its reference have in common; frozen from now on."""
+    if model.is_peft_model:
+        return [parameter for parameter in model.parameters() if not parameter.requires_grad]
     if num_shared_layers is None:
-        return copy.deepcopy(model).requires_grad_(False).eval()
+        return []
     layers = _layers(without_adapter(model.pretrained_model))
     if not 0 <= num_shared_layers <= len(layers):
         raise ValueError(f"num_shared_layers {num_shared_layers}: the model has {len(layers)}")
-    shared = [without_adapter(model.pretrained_model).get_input_embeddings(), *layers[:num_shared_layers]]
-    for module in shared:
-        module.requires_grad_(False)
-    kept = {id(parameter): parameter for module in shared for parameter in module.parameters()}
-    return copy.deepcopy(model, kept).requires_grad_(False).eval()
-
-
-def with_own_adapter(model: AutoModelForCausalLMWithValueHead) -> AutoModelForCausalLMWithValueHead:
-    """A frozen copy of a model with an adapter: the base's weights are shared, the adapter's are its own."""
-    shared = {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}
-    return copy.deepcopy(model, shared).requires_grad_(False).eval()
+    modules = [without_adapter(model.pretrained_model).get_input_embeddings(), *layers[:num_shared_layers]]
+    return [parameter for module in modules for parameter in module.requires_grad_(False).parameters()]
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:

@@ -19,7 +19,7 @@ from plaudit.classic import statistics
 from plaudit.classic.config import PPOConfig
 from plaudit.classic.core import set_seed
 from plaudit.classic.kl import KLControl
-from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model, with_own_adapter
+from plaudit.classic.model import AutoModelForCausalLMWithValueHead, create_reference_model
 from plaudit.classic.rows import collate, rows_of
 from plaudit.classic.statistics import OfMiniBatch, Statistics
 from plaudit.classic.whitening import with_whitened_rewards
@@ -34,7 +34,7 @@ from plaudit.ppo.passes import Passes
 from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.targets import Targets, make_targets, penalties
 from plaudit.trajectory import TrainingBatch
-from plaudit.uncertainty import mean
+from plaudit.uncertainty import Estimate
 
 Collator = Callable[[list[Any]], Any]
 NEUTRAL: dict[str, tuple[float | None, ...]] = {
@@ -168,7 +168,7 @@ class PPOTrainer:
         passes = Passes(self._core, self._ppo, self._temperature, self.current_device, rows)
         evaluation = passes.evaluate(batch, np.arange(len(batch.scores)))
         shaped, kl_coef = self._shaper.shape(batch), self.kl_ctl.value
-        targets, _ = make_targets(batch, evaluation, kl_coef, self._ppo, shaped)
+        targets, told = make_targets(batch, evaluation, kl_coef, self._ppo, shaped)
         if self.config.whiten_rewards:
             side = self.tokenizer.padding_side
             targets = with_whitened_rewards(targets, batch, shaped, evaluation, kl_coef, self._ppo, side)
@@ -176,7 +176,7 @@ class PPOTrainer:
         minibatches = self._learn(passes, batch, targets)
         estimates = np.where(batch.response_mask, penalties(evaluation, self._ppo).numpy(), 0)
         found = statistics.of_step(batch, shaped, evaluation, estimates, kl_coef, minibatches)
-        _warn_of_negative_kl(found["objective/kl_dist"])
+        _warn_of_negative_kl(Estimate(told["kl"], told["kl_standard_error"], len(queries)))
         self.kl_ctl.update(found["objective/kl"], len(queries))
         found["ppo/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.lr_scheduler is not None:
@@ -225,8 +225,6 @@ class PPOTrainer:
     ) -> AutoModelForCausalLMWithValueHead:
         if given is not None:
             return given.to(self.current_device)
-        if self.is_peft_model:  # its adapter may have been trained already: "adapter off" is not what it is now
-            return with_own_adapter(self.model)
         return create_reference_model(self.model, num_shared_layers)
 
     def _trained(self) -> list[torch.nn.Parameter]:
@@ -340,10 +338,9 @@ def _warn_of_filters(options: dict[str, Any]) -> None:
         )
 
 
-def _warn_of_negative_kl(per_response: np.ndarray[Any, Any]) -> None:
+def _warn_of_negative_kl(kl: Estimate) -> None:
     """Of samples of the policy, k1's mean is negative by chance alone."""
-    kl = mean(per_response)
-    if kl.standard_error is not None and is_too_negative(kl.value, kl.standard_error, len(per_response)):
+    if is_too_negative(kl):
         warnings.warn(
             f"the KL is {kl.value:.2f} nats per response, far below 0: these responses were not sampled "
             "from this policy (other weights, another temperature, top_k or top_p)",

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,36 +15,28 @@ from trl.trainer.reward_trainer import RewardTrainer
 
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import Ids, render_sides
+from plaudit.finetune.token_rows import Fitting, Ids, render_sides
 from plaudit.finetune.training import trainer_arguments
 from plaudit.preferences.agreement import Agreement, agreement
 from plaudit.preferences.reading import Preference
-from plaudit.reward.calibration import Calibration
 from plaudit.reward.rendering import Rendering
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedPairs:
-    """Preferences that fit, in order, and an account of those that did not."""
+class RenderedPairs(Fitting[Preference]):
+    """Preferences as two rows of ids each."""
 
-    preferences: list[Preference]
-    chosen_ids: list[Ids]
-    rejected_ids: list[Ids]
-    cut: int  # had the head of a prompt cut
-    left_out: int  # are longer than the model reads, and nothing of them may be cut
+    @property
+    def chosen_ids(self) -> list[Ids]:
+        return [chosen for chosen, _ in self.ids]
 
-    def __len__(self) -> int:
-        return len(self.preferences)
+    @property
+    def rejected_ids(self) -> list[Ids]:
+        return [rejected for _, rejected in self.ids]
 
     @property
     def rows(self) -> list[Ids]:
         """All responses, the chosen ones first."""
         return self.chosen_ids + self.rejected_ids
-
-    @property
-    def unit(self) -> Calibration | None:
-        """None: raw scores have no unit but their own."""
-        return None
 
     def columns(self) -> dict[str, list[Ids] | list[float]]:
         """What trl's RewardTrainer reads; a margin that a row does not give is 0."""
@@ -53,22 +44,22 @@ class RenderedPairs:
             "chosen_ids": self.chosen_ids,
             "rejected_ids": self.rejected_ids,
         }
-        if any(preference.margin is not None for preference in self.preferences):
-            columns["margin"] = [preference.margin or 0.0 for preference in self.preferences]
+        if any(preference.margin is not None for preference in self.judgements):
+            columns["margin"] = [preference.margin or 0.0 for preference in self.judgements]
         return columns
 
     def measure(self, scores: npt.NDArray[np.float64], training: "RenderedPairs") -> Agreement:
         """How often raw scores (2n,) of `rows` agree, the length rule beside it."""
-        return agreement(scores[: len(self)], scores[len(self) :], self.preferences)
+        return agreement(scores[: len(self)], scores[len(self) :], self.judgements)
 
 
 def render_pairs(
     tokenizer: PreTrainedTokenizerBase, rendering: Rendering, preferences: Sequence[Preference], name: str
 ) -> RenderedPairs:
-    """Renders both sides as the server will. ConfigurationError where nothing fits or a row cannot be rendered."""
-    found = render_sides(tokenizer, rendering, preferences, lambda one: (one.chosen, one.rejected), f"{name} pairs")
-    chosen, rejected = ([sides[place] for sides in found.ids] for place in (0, 1))
-    return RenderedPairs(found.judgements, chosen, rejected, found.cut, found.left_out)
+    """As `render_sides` does, the chosen side and the rejected one."""
+    return render_sides(
+        RenderedPairs, tokenizer, rendering, preferences, lambda one: (one.chosen, one.rejected), f"{name} pairs"
+    )
 
 
 def pairs_trainer(

@@ -6,7 +6,6 @@ response K - 1 times in an epoch, and overfits; and a ranking of nine counts as 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,41 +17,21 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, Trai
 
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import Ids, padded_ids, render_sides
+from plaudit.finetune.token_rows import Fitting, Ids, padded_ids, render_sides
 from plaudit.finetune.training import trainer_arguments
 from plaudit.preferences.agreement import Agreement, agreement
 from plaudit.preferences.reading import Preference, Ranking
-from plaudit.reward.calibration import Calibration
 from plaudit.reward.rendering import Rendering
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedRankings:
-    """Rankings that fit, in order, and an account of those that did not."""
-
-    rankings: list[Ranking]
-    ids: list[tuple[Ids, ...]]  # of each response of a ranking
-    cut: int  # had the head of a prompt cut
-    left_out: int  # are longer than the model reads, and nothing of them may be cut
-
-    def __len__(self) -> int:
-        return len(self.rankings)
-
-    @property
-    def rows(self) -> list[Ids]:
-        """All responses, ranking by ranking."""
-        return [ids for ranked in self.ids for ids in ranked]
-
-    @property
-    def unit(self) -> Calibration | None:
-        """None: raw scores have no unit but their own."""
-        return None
+class RenderedRankings(Fitting[Ranking]):
+    """Rankings as a row of ids for each response."""
 
     def elements(self) -> list[dict[str, Any]]:
         """One per ranking, as the trainer reads them."""
         return [
             {"ids": ids, "pairs": ranking.pairs, "margin": ranking.margin or 0.0}
-            for ranking, ids in zip(self.rankings, self.ids, strict=True)
+            for ranking, ids in zip(self.judgements, self.ids, strict=True)
         ]
 
     def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRankings") -> Agreement:
@@ -60,7 +39,7 @@ class RenderedRankings:
         preferences: list[Preference] = []
         places: list[tuple[int, int]] = []
         first = 0
-        for ranking in self.rankings:
+        for ranking in self.judgements:
             preferences += ranking.preferences
             places += [(first + better, first + worse) for better, worse in ranking.pairs]
             first += len(ranking.sides)
@@ -71,9 +50,8 @@ class RenderedRankings:
 def render_rankings(
     tokenizer: PreTrainedTokenizerBase, rendering: Rendering, rankings: Sequence[Ranking], name: str
 ) -> RenderedRankings:
-    """Renders all responses as the server will; a ranking fits where each of them does. Raises as `render_sides`."""
-    found = render_sides(tokenizer, rendering, rankings, lambda one: one.sides, f"{name} rankings")
-    return RenderedRankings(found.judgements, found.ids, found.cut, found.left_out)
+    """As `render_sides` does; a ranking fits where all its responses do."""
+    return render_sides(RenderedRankings, tokenizer, rendering, rankings, lambda one: one.sides, f"{name} rankings")
 
 
 def rankings_trainer(

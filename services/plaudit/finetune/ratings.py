@@ -5,7 +5,6 @@ where the middle is, and the learning rate does not depend on the scale that peo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,29 +17,20 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, Trai
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import Ids, padded_ids, render_sides
+from plaudit.finetune.token_rows import Fitting, Ids, padded_ids, render_sides
 from plaudit.finetune.training import trainer_arguments
 from plaudit.preferences.ratings import Fit, Rating, fit
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.rendering import Rendering
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedRatings:
-    """Ratings that fit, in order, and an account of those that did not."""
-
-    ratings: list[Rating]
-    rows: list[Ids]
-    cut: int  # had the head of a prompt cut
-    left_out: int  # are longer than the model reads, and nothing of them may be cut
-
-    def __len__(self) -> int:
-        return len(self.ratings)
+class RenderedRatings(Fitting[Rating]):
+    """Ratings as one row of ids each."""
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
         """(n,) as people gave them."""
-        return np.array([rating.score for rating in self.ratings])
+        return np.array([rating.score for rating in self.judgements])
 
     @property
     def unit(self) -> Calibration:
@@ -62,13 +52,13 @@ def render_ratings(
     tokenizer: PreTrainedTokenizerBase, rendering: Rendering, ratings: Sequence[Rating], name: str
 ) -> RenderedRatings:
     """Renders each as the server will. ConfigurationError where a row cannot be rendered, or where nothing differs."""
-    found = render_sides(tokenizer, rendering, ratings, lambda one: (one.side,), f"{name} ratings")
+    found = render_sides(RenderedRatings, tokenizer, rendering, ratings, lambda one: (one.side,), f"{name} ratings")
     if len({rating.score for rating in found.judgements}) == 1:
         raise ConfigurationError(
             f"every one of the {len(found.judgements)} {name} ratings is {found.judgements[0].score:g}: there is "
             "nothing to tell apart, give more data"
         )
-    return RenderedRatings(found.judgements, [ids for (ids,) in found.ids], found.cut, found.left_out)
+    return found
 
 
 def ratings_trainer(

@@ -28,7 +28,7 @@ from plaudit.finetune.ratings import RenderedRatings, ratings_trainer, render_ra
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import score_ids
 from plaudit.finetune.training import check_output, hold_out, prepare_output
-from plaudit.policy.loading import load_config
+from plaudit.policy.loading import read_config
 from plaudit.preferences.agreement import Agreement
 from plaudit.preferences.ratings import Fit, read_ratings
 from plaudit.preferences.reading import read_preferences, read_rankings
@@ -83,7 +83,7 @@ def train(settings: RewardModelSettings) -> RewardModelResult:
     quiet_libraries()
     tokenizer = load_base_tokenizer(settings.base)
     check(tokenizer, settings.rendering)
-    check_context(load_config(settings.base), settings.rendering.max_tokens, "rendering.max_tokens")
+    check_context(read_config(settings.base), settings.rendering.max_tokens, "rendering.max_tokens")
     training, held_out = _judgements(settings, tokenizer)
     demonstrations = demonstration_ids(settings.demonstrations, settings.rendering, tokenizer)
     model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.classifier import Classifier
 from plaudit.preferences.reading import Side
+from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import InputTooLong, RequestError
 from plaudit.reward.rendering import Rendered, Rendering, render
 from plaudit.telemetry.progress import bar
@@ -31,7 +32,7 @@ class Judged(Protocol):
 J = TypeVar("J", bound=Judged)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fitting(Generic[J]):
     """The judgements that fit, in order, and an account of those that did not."""
 
@@ -40,17 +41,34 @@ class Fitting(Generic[J]):
     cut: int  # had the head of a prompt cut
     left_out: int  # are longer than the model reads, and nothing of them may be cut
 
+    def __len__(self) -> int:
+        return len(self.judgements)
+
+    @property
+    def rows(self) -> list[Ids]:
+        """All responses, judgement by judgement."""
+        return [row for sides in self.ids for row in sides]
+
+    @property
+    def unit(self) -> Calibration | None:
+        """What raw scores of a model that was trained on these are in; None: in no unit but their own."""
+        return None
+
+
+F = TypeVar("F", bound=Fitting[Any])
+
 
 def render_sides(
+    kind: Callable[..., F],
     tokenizer: PreTrainedTokenizerBase,
     rendering: Rendering,
     judgements: Sequence[J],
     sides: Callable[[J], tuple[Side, ...]],
     name: str,
-) -> Fitting[J]:
+) -> F:
     """Renders all sides as the server will. ConfigurationError where nothing fits or a row cannot be rendered.
 
-    `name` is theirs: "preferences", "ratings".
+    `kind` is what comes out, `name` is theirs: "pairs", "ratings".
     """
     fitting: list[J] = []
     ids: list[tuple[Ids, ...]] = []
@@ -73,7 +91,7 @@ def render_sides(
             f"every one of the {len(judgements)} {name} is longer than rendering.max_tokens "
             f"{rendering.max_tokens}: raise it, or set rendering.truncation to left_prompt"
         )
-    return Fitting(fitting, ids, cut, left_out)
+    return kind(fitting, ids, cut, left_out)
 
 
 def padded_ids(rows: Sequence[Sequence[int]], pad_token_id: int) -> dict[str, Tensor]:

@@ -36,13 +36,19 @@ def without_adapter(causal_lm: CausalLM) -> PreTrainedModel:
     return cast(PreTrainedModel, causal_lm.get_base_model() if isinstance(causal_lm, PeftModel) else causal_lm)
 
 
-def load_config(settings: PolicySettings) -> PreTrainedConfig:
-    """The model's config alone: quick, for checks before any long work. Raises ConfigurationError."""
+def read_config(settings: PolicySettings) -> PreTrainedConfig:
+    """The config alone of any model: quick, for checks before any long work. Raises ConfigurationError."""
     check_source(settings.model, settings.revision)
     if is_adapter(settings.model):
-        return load_config(_base(settings))
+        return read_config(_base(settings))
     with explained(settings.model):
         config: PreTrainedConfig = AutoConfig.from_pretrained(location(settings), **_options(settings))
+    return config
+
+
+def load_config(settings: PolicySettings) -> PreTrainedConfig:
+    """That of a policy. Raises ConfigurationError."""
+    config = read_config(settings)
     if config.is_encoder_decoder:
         raise ConfigurationError(f"model '{settings.model}' is an encoder-decoder: a policy is a causal language model")
     return config

@@ -11,6 +11,7 @@ from torch import Tensor, expm1
 
 from plaudit.errors import ConfigurationError
 from plaudit.ppo.settings import KLSettings
+from plaudit.uncertainty import Estimate
 
 MAX_RELATIVE_ERROR = 0.2  # the controller's error is clipped to this (Ziegler et al. 2019, section 2.2)
 
@@ -40,16 +41,16 @@ PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "abs": abs
 """By the names of `KLSettings.estimator`; "full", over the whole vocabulary, takes more than the tokens drawn."""
 
 
-FEW = 32
+ENOUGH = 32
+"""Responses. k1 is skewed, many a little below 0, few far above: without those few its standard error is too small."""
 
 
-def is_too_negative(kl: float, standard_error: float, responses: int) -> bool:
-    """Whether a mean of k1 says that these responses are not samples of the policy: chance alone hardly explains it.
+def is_too_negative(kl: Estimate) -> bool:
+    """Whether the mean of k1 over responses, in nats, says that they are no samples of the policy.
 
-    Both in nats per response; less than a thousandth of a nat may be rounding. Of few responses nothing is said: k1 is
-    skewed, many a little below 0 and few far above it, and without those few the standard error is too small as well.
+    Chance alone hardly explains three standard errors below 0; less than a thousandth of a nat may be rounding.
     """
-    return responses >= FEW and kl < -3 * standard_error - 1e-3
+    return (kl.n or 0) >= ENOUGH and kl.value < -3 * (kl.standard_error or 0.0) - 1e-3
 
 
 class KLController(Protocol):

@@ -51,6 +51,8 @@ def step_ticks(first: float, last: float) -> list[float]:
 
 def root_ticks(last: float) -> list[float]:
     """0 and round numbers (1, 2 or 5 times a power of ten) up to `last`, an eighth of a root scale apart or more."""
+    if last <= 0:
+        return [0.0] if last == 0 else []
     top = math.floor(math.log10(last))
     powers = (10.0**exponent for exponent in range(top - 2, top + 1))
     candidates = [factor * power for power in powers for factor in (1, 2, 5) if factor * power <= last]

@@ -43,8 +43,10 @@ def run(path: str, overrides: list[str]) -> int:
         if "=" not in override:
             raise ConfigurationError(f"override '{override}' is not of the form key=value, such as prompts=50")
     settings = parse(ReportSettings, dict(one.split("=", 1) for one in overrides), source="settings")
-    print(write(Path(path), settings))
-    for problem in run_folder.read(Path(path)).problems:
+    folder = Path(path)
+    found = run_folder.read(folder)
+    print(_write(folder, found, settings))
+    for problem in found.problems:
         print(f"plaudit report: {problem}", file=sys.stderr)
     return 0
 
@@ -54,8 +56,12 @@ def write(folder: Path, settings: ReportSettings = DEFAULTS) -> Path:
 
     Raises ConfigurationError when `folder` is no run folder, or cannot be written.
     """
+    return _write(folder, run_folder.read(folder), settings)
+
+
+def _write(folder: Path, found: run_folder.Run, settings: ReportSettings) -> Path:
     beside = [run_folder.read(Path(name.strip())) for name in settings.beside.split(",") if name.strip()]
-    page = render(run_folder.read(folder), settings, beside)
+    page = render(found, settings, beside)
     target = folder / "report.html"
     with writing("report", target):
         write_text(target, page)

@@ -29,12 +29,11 @@ from plaudit.trainer.pretraining import TextStream
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import RolloutPool, Scorer
 from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch, Trajectory
+from plaudit.uncertainty import Estimate
 
 Metrics = dict[str, float]
 
 logger = logging.getLogger(__name__)
-
-ELSEWHERE = "are these responses samples of the policy that learns? (docs/troubleshooting.md)"
 
 
 class TooFarFromReference(RunFailed):
@@ -87,8 +86,7 @@ class Loop:
         scores, kl_coef = self.shaper.shape(batch), self.controller.coef
         targets, learning = make_targets(batch, evaluation, kl_coef, self.ppo, scores)
         self._stay_near_reference(step, learning["kl"])
-        if is_too_negative(learning["kl"], learning["kl_standard_error"], len(scored)):
-            logger.warning("step %d: a KL of %.3g nats per response, far below 0: %s", step, learning["kl"], ELSEWHERE)
+        _check_samples(Estimate(learning["kl"], learning["kl_standard_error"], len(scored)), step)
 
         # 6. PPO's epochs of mini-batches.
         with self._phase("update"):
@@ -141,6 +139,17 @@ def _check_versions(trajectories: list[Trajectory], step: int) -> None:
     """On-policy means sampled with the weights that learn now."""
     if stale := sorted({one.weight_version for one in trajectories} - {step}):
         raise RunFailed(f"step {step}: the workers sampled with the weights of version {stale[0]}")
+
+
+def _check_samples(kl: Estimate, step: int) -> None:
+    """Rule 8: says when the responses can hardly be the policy's own."""
+    if is_too_negative(kl):
+        logger.warning(
+            "step %d: a KL of %.3g nats per response, far below 0: are these responses samples of the policy that "
+            "learns? (docs/troubleshooting.md)",
+            step,
+            kl.value,
+        )
 
 
 def _rollout_metrics(scored: list[ScoredTrajectory], batch: TrainingBatch) -> Metrics:

@@ -209,7 +209,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     scorer = RemoteScorer(settings.rewards, settings.max_missing_ratio)
     stack.callback(scorer.close)
     reward_models = scorer.wait_until_ready()
-    print(f"plaudit train: {folder}: starting Ray, {settings.rollout.workers} workers and the learner", flush=True)
+    print(f"plaudit train: {folder}: starting Ray, rollout workers and learner", flush=True)
     stack.callback(start_ray(settings.ray_address, num_cpus=_cpus(settings)).close)
     control.on_sigterm(settings.checkpoints.grace_s, _leave)  # after Ray's start, which installs a handler of its own
 
