@@ -39,6 +39,6 @@ def _replies(
     prompts = read_prompts(data, tokenizer, "plain")
     requests = [RolloutRequest(prompt, 0, sample) for prompt in prompts for sample in range(count)]
     sampling = Sampling(run.max_new_tokens, run.temperature, (int(tokenizer.eos_token_id),), seed)
-    with bar(f"replies to {Path(data.sources[0]).stem}", -(-len(requests) // WORKERS.group_size)) as shown:
-        pool.on_group_done = lambda done, total: shown.advance()
+    with bar(f"replies to {Path(data.sources[0]).stem}", len(requests)) as shown:
+        pool.on_progress = lambda done, total: shown.advance(done - shown.done)
         return pool.generate(requests, sampling)

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,16 @@ class Echo:
     def load_weights(self, weights: np.ndarray) -> None:
         self.weights = float(weights.sum())
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
-        return [
-            Trajectory(r, r.prompt.token_ids, r.id, np.array([self.weights], np.float32), "length", weight_version)
-            for r in requests
-        ]
+    def generate(
+        self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int
+    ) -> Iterator[Trajectory]:
+        for request in requests:
+            self.meet(request, requests)
+            logprobs = np.array([self.weights], np.float32)
+            yield Trajectory(request, request.prompt.token_ids, request.id, logprobs, "length", weight_version)
+
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        """Before `request` is answered."""
 
     def first_time(self, note: str) -> bool:
         """Once per `note`, over all workers."""
@@ -40,32 +45,43 @@ class Echo:
             return False
         return True
 
+    def die(self, request: RolloutRequest) -> None:
+        """As if out of memory; a note says at what."""
+        with (self.notes / "deaths").open("a") as file:
+            file.write(f"{request.prompt.id}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
 
 class Poisoned(Echo):
-    """The prompt 'poison' kills the process."""
+    """Prompts 'poison...' kill the process."""
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
-        if any(request.prompt.id == "poison" for request in requests):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().generate(requests, sampling, weight_version)
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        if request.prompt.id.startswith("poison"):
+            self.die(request)
+
+
+class PoisonedAtOnce(Poisoned):
+    """They kill it before anything of their group is answered."""
+
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        for one in beside:
+            super().meet(one, beside)
 
 
 class DiesOncePerGroup(Echo):
     """Every group kills its first worker."""
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
-        if self.first_time(requests[0].id):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().generate(requests, sampling, weight_version)
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        if request is beside[0] and self.first_time(request.id):
+            self.die(request)
 
 
 class HangsOnce(Echo):
     """The first group of all never ends."""
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
         if self.first_time("hung"):
             time.sleep(600)
-        return super().generate(requests, sampling, weight_version)
 
 
 class DiesLoading(Echo):
@@ -84,13 +100,54 @@ class NeverStarts(Echo):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class AlwaysDies(Echo):
+    """It starts, and no more."""
+
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        self.die(request)
+
+
 class RunsOutOfMemory(Echo):
     """The prompt 'poison' needs more than there is."""
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
-        if any(request.prompt.id == "poison" for request in requests):
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        if any(one.prompt.id == "poison" for one in beside):
             raise MemoryError("tried to allocate\n80 GiB")
-        return super().generate(requests, sampling, weight_version)
+
+
+class Slow(Echo):
+    """A tenth of a second for each response."""
+
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        time.sleep(0.1)
+
+
+class SlowPoison(Poisoned):
+    """A quarter of a second for each response, noted; then the poison."""
+
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        super().meet(request, beside)
+        time.sleep(0.25)
+        with (self.notes / "answered").open("a") as file:
+            file.write(f"{request.prompt.id}\n")
+
+
+class SlowToTheEnd(Slow):
+    """Half a minute for the prompts 'slow', once: another worker is quick at them."""
+
+    def meet(self, request: RolloutRequest, beside: Sequence[RolloutRequest]) -> None:
+        super().meet(request, beside)
+        if request.prompt.id == "slow" and self.first_time("slow"):
+            time.sleep(30)
+
+
+class Forgetful(Echo):
+    """The last response gets lost."""
+
+    def generate(
+        self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int
+    ) -> Iterator[Trajectory]:
+        yield from super().generate(requests[:-1], sampling, weight_version)
 
 
 class Misconfigured(Echo):

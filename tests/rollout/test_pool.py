@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from queue import SimpleQueue
 from threading import Timer
 
 import numpy as np
@@ -15,8 +16,9 @@ from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.policy.flat_weights import pack, trainable
 from plaudit.policy.loading import load_causal_lm
 from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.rollout.dispatch import SetAside
 from plaudit.rollout.engine import TRANSFORMERS
-from plaudit.rollout.pool import ON_DISK, PoolCounts, RayRolloutPool
+from plaudit.rollout.pool import ON_DISK, RayRolloutPool
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
 
@@ -78,9 +80,9 @@ def test_killing_workers_while_they_generate_changes_not_a_bit(policy, weights, 
         while pool.counts.alive < workers:
             assert _bits(pool.generate(REQUESTS, SAMPLING)) == undisturbed
         victims = pool.worker_pids()[: max(1, workers - 1)]
-        pool.on_group_done = lambda done, _: Timer(KILL_AFTER_S, _kill, [victims]).start() if done == 1 else None
+        pool.on_progress = lambda done, _: Timer(KILL_AFTER_S, _kill, [victims]).start() if done == 4 else None
         assert _bits(pool.generate(REQUESTS, SAMPLING)) == undisturbed
-        assert pool.counts.redispatched >= 1, "the workers were killed too late to be generating"
+        assert pool.counts.redispatched_lost >= 1, "the workers were killed too late to be generating"
 
 
 def _kill(pids: list[int]) -> None:
@@ -92,21 +94,96 @@ def test_every_group_may_lose_its_first_worker(tmp_path):
     with _pool(_echo(tmp_path), HERE + "DiesOncePerGroup", workers=3) as pool:
         trajectories = pool.generate(REQUESTS, SAMPLING)
         assert [t.request for t in trajectories] == REQUESTS
-        assert pool.counts == PoolCounts(alive=pool.counts.alive, restarts=6, redispatched=6)
+        assert (pool.counts.restarts, pool.counts.redispatched_lost) == (6, 6)
 
 
-def test_a_group_that_kills_three_workers_ends_the_run_and_is_named(tmp_path):
-    requests = [*REQUESTS[:5], RolloutRequest(Prompt("poison", (1,))), *REQUESTS[5:]]
-    with _pool(_echo(tmp_path), HERE + "Poisoned") as pool:
-        with pytest.raises(RunFailed, match=r"'p4', 'poison', 'p5', 'p6'.*cost 3 rollout workers"):
-            pool.generate(requests, SAMPLING)
-        assert [t.request for t in pool.generate(REQUESTS, SAMPLING)] == REQUESTS, "the pool can still be used"
+def test_a_prompt_that_kills_workers_is_set_aside_and_the_others_lose_nothing(tmp_path):
+    poison = Prompt("poison", (1,))
+    requests = [*REQUESTS[:5], RolloutRequest(poison), *REQUESTS[5:]]
+    with _pool(_echo(tmp_path), HERE + "PoisonedAtOnce") as pool:
+        assert [t.request for t in pool.generate(requests, SAMPLING)] == REQUESTS
+        assert (tmp_path / "deaths").read_text().split() == ["poison"] * 6, "three in company, three alone"
+        assert pool.set_aside == [poison]
+        assert [t.request for t in pool.generate(requests, SAMPLING)] == REQUESTS, "it is not tried again"
+        assert pool.counts.restarts == 6
+    with _pool(_echo(tmp_path), HERE + "PoisonedAtOnce") as pool:
+        pool.leave_out([poison])
+        assert [t.request for t in pool.generate(requests, SAMPLING)] == REQUESTS
+        assert pool.counts.restarts == 0
+
+
+def test_workers_that_die_at_whatever_they_are_given_end_the_run(tmp_path):
+    told = pytest.raises(RunFailed, match=r"rollout workers in a row died at generating .the last: generate: Actor")
+    with _pool(_echo(tmp_path), HERE + "AlwaysDies", max_attempts=1) as pool, told:
+        pool.generate(REQUESTS, SAMPLING)
+
+
+def test_an_engine_that_loses_a_response_is_named(tmp_path):
+    told = pytest.raises(RunFailed, match="Forgetful made 3 trajectories for 4 requests")
+    with _pool(_echo(tmp_path), HERE + "Forgetful") as pool, told:
+        pool.generate(REQUESTS[:4], SAMPLING)
+
+
+def test_nobody_waits_for_a_slow_worker(tmp_path):
+    requests = [*REQUESTS, RolloutRequest(Prompt("slow", (1,)))]
+    with _pool(_echo(tmp_path), HERE + "SlowToTheEnd", group_size=1) as pool:
+        began = time.monotonic()
+        assert [t.request for t in pool.generate(requests, SAMPLING)] == requests
+        assert time.monotonic() - began < 25, "it sleeps for 30 s"
+        assert (pool.counts.redispatched_slow, pool.counts.restarts) == (1, 0)
+
+
+def test_what_is_submitted_comes_as_it_ends_and_whoever_dies_only_what_is_missing_goes_out_again(tmp_path):
+    """The poison kills its worker after the others of its group were reported."""
+    events: SimpleQueue = SimpleQueue()
+    requests = [*REQUESTS[:3], RolloutRequest(Prompt("poison", (1,)))]
+    with _pool(_echo(tmp_path), HERE + "SlowPoison") as pool:
+        pool.submit(requests, SAMPLING, events.put)
+        there: list[str] = []
+        while not isinstance(event := events.get(timeout=60), SetAside):
+            there += [one.request.prompt.id for one in event.trajectories]
+        assert sorted(there) == ["p0", "p1", "p2"], "each came once"
+        assert [one.prompt.id for one in event.requests] == ["poison"]
+        answered = (tmp_path / "answered").read_text().split()
+        assert len(answered) < 3 + 3, "what had been reported was not generated again"
+
+
+def test_whoever_waits_goes_before_what_was_submitted(tmp_path):
+    events: SimpleQueue = SimpleQueue()
+    with _pool(_echo(tmp_path), HERE + "Slow", workers=1, group_size=1) as pool:
+        pool.submit([replace(one, visit=1) for one in REQUESTS], SAMPLING, events.put)
+        assert [t.request for t in pool.generate(REQUESTS[:3], SAMPLING)] == REQUESTS[:3]
+        assert pool.counts.waiting >= len(REQUESTS) - 4
+
+
+def test_the_pool_grows_and_shrinks_while_it_generates(tmp_path):
+    many = [RolloutRequest(Prompt(f"p{n}", (n,))) for n in range(400)]
+    with _pool(_echo(tmp_path), HERE + "Slow", workers=1, group_size=4) as pool:
+        pool.set_weights(3, _flat(3))
+        sizes = {40: 3, 280: 1}
+        pool.on_progress = lambda done, _: pool.resize(sizes.pop(done)) if done in sizes else None
+        most = 0
+
+        def look() -> None:
+            nonlocal most
+            most = max(most, pool.counts.alive)
+
+        pool.on_wait = look
+        trajectories = pool.generate(many, SAMPLING)
+        assert [t.request for t in trajectories] == many
+        assert {(t.weight_version, t.sampler_logprobs[0]) for t in trajectories} == {(3, 3)}
+        assert most == 3
+        assert (pool.counts.wanted, pool.counts.redispatched_lost, pool.counts.duplicates) == (1, 0, 0)
+        deadline = time.monotonic() + 30
+        while pool.counts.alive > 1:
+            assert time.monotonic() < deadline, "who leaves goes when its group has ended"
+            time.sleep(0.05)
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path):
     with _pool(_echo(tmp_path), HERE + "HangsOnce", generation_timeout_s=3) as pool:
         assert [t.request for t in pool.generate(REQUESTS, SAMPLING)] == REQUESTS
-        assert (pool.counts.restarts, pool.counts.redispatched) == (1, 1)
+        assert (pool.counts.restarts, pool.counts.redispatched_lost) == (1, 1)
 
 
 def test_new_weights_reach_every_worker_before_its_next_group(tmp_path):
@@ -117,7 +194,7 @@ def test_new_weights_reach_every_worker_before_its_next_group(tmp_path):
             pool.set_weights(version, _flat(version))
             served = {(t.weight_version, t.sampler_logprobs[0]) for t in pool.generate(REQUESTS, SAMPLING)}
             assert served == {(version, version)}
-        assert (pool.counts.restarts, pool.counts.redispatched) == (1, 0)
+        assert (pool.counts.restarts, pool.counts.redispatched_lost) == (1, 0)
 
 
 def test_old_weights_are_not_taken_back(tmp_path):

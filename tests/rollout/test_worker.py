@@ -22,7 +22,7 @@ def _weights(value: int) -> np.ndarray:
 
 
 def _served(worker: RolloutWorker) -> tuple[int, float]:
-    (trajectory,) = worker.generate(REQUESTS, SAMPLING)
+    ((trajectory,),) = worker.generate(REQUESTS, SAMPLING, float("inf"))
     return trajectory.weight_version, float(trajectory.sampler_logprobs[0])
 
 
@@ -54,6 +54,15 @@ def test_weights_that_did_not_load_are_not_served(tmp_path):
     with pytest.raises(ValueError, match="broken"):
         worker.set_weights(4, _weights(99))
     assert _served(worker) == (3, 30)
+
+
+def test_what_has_ended_is_reported_as_often_as_asked_for_and_all_of_it_once(tmp_path):
+    requests = [RolloutRequest(Prompt(f"p{n}", (n,))) for n in range(8)]
+    worker = _started(tmp_path, "Slow")  # a tenth of a second each
+    for every, least, most in ((0.0, 8, 9), (0.25, 2, 4), (float("inf"), 1, 1)):
+        reports = list(worker.generate(requests, SAMPLING, every))
+        assert least <= len(reports) <= most
+        assert [one.request for report in reports for one in report] == requests
 
 
 def test_the_pool_module_needs_no_torch():

@@ -29,10 +29,11 @@ def run_of(loop: Mock) -> Run:
         sampler=Mock(),
         metrics=TrainerMetrics(),
         record=Mock(rows=list),
-        pool=SimpleNamespace(counts=PoolCounts()),
+        pool=SimpleNamespace(counts=PoolCounts(), set_aside=[]),
         scorer=SimpleNamespace(missing=Counter(), retries=0),
         control=Control(Path("run"), 3),
         state=RunState(0, {}, {}, {}, {}, []),
+        prompts={},
         recent=deque(maxlen=2),
     )  # fmt: skip
 

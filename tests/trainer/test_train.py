@@ -282,11 +282,12 @@ def check_metrics(address: str) -> None:
         sample.name: sample.value
         for family in text_string_to_metric_families(httpx.get(f"http://{address}/metrics").text)
         for sample in family.samples
-        if not sample.labels or sample.labels in ({"state": "alive"}, {"phase": "update", "le": "+Inf"})
+        if not sample.labels or sample.labels in ({"state": "starting"}, {"phase": "update", "le": "+Inf"})
     }
     steps = samples["plaudit_trainer_steps_total"]
     assert steps >= 1
-    assert samples["plaudit_rollout_workers"] == 1
+    assert samples["plaudit_rollout_workers"] == 0, "none is starting any more"
+    assert samples["plaudit_rollout_busy_seconds_total"] > 0
     assert samples["plaudit_rollout_policy_version"] == samples["plaudit_trainer_step"]
     assert samples["plaudit_rollout_tokens_total"] == samples["plaudit_trainer_tokens_total"] > 0
     assert samples["plaudit_trainer_phase_duration_seconds_bucket"] >= 1

@@ -33,21 +33,35 @@ def generate(
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[Trajectory]:
     """One trajectory per request, in order, sampled together as one batch on the model's device."""
+    ended = dict(stream(model, requests, sampling, pad_token_id, weight_version, tokenizer))
+    return [ended[index] for index in range(len(requests))]
+
+
+def stream(
+    model: CausalLM,
+    requests: Sequence[RolloutRequest],
+    sampling: Sampling,
+    pad_token_id: int,
+    weight_version: int,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Iterator[tuple[int, Trajectory]]:
+    """What `generate` returns, each with its index, as soon as it has ended."""
     if not requests:
-        return []
-    with torch.no_grad(), _evaluating(model):
-        rows = _decode(model, requests, sampling, pad_token_id)
-    return [
-        Trajectory(
-            request=request,
-            response_ids=tuple(row.tokens),
-            response_text=_response_text(tokenizer, request.prompt.token_ids, row.tokens),
-            sampler_logprobs=np.array(row.logprobs, dtype=np.float32),
-            finish_reason="stop" if row.tokens[-1] in sampling.stop_token_ids else "length",
-            weight_version=weight_version,
-        )
-        for request, row in zip(requests, rows, strict=True)
-    ]
+        return
+    with _evaluating(model):
+        for index, row in _decode(model, requests, sampling, pad_token_id):
+            request = requests[index]
+            yield (
+                index,
+                Trajectory(
+                    request=request,
+                    response_ids=tuple(row.tokens),
+                    response_text=_response_text(tokenizer, request.prompt.token_ids, row.tokens),
+                    sampler_logprobs=np.array(row.logprobs, dtype=np.float32),
+                    finish_reason="stop" if row.tokens[-1] in sampling.stop_token_ids else "length",
+                    weight_version=weight_version,
+                ),
+            )
 
 
 @dataclass(slots=True)
@@ -58,7 +72,11 @@ class _Row:
     logprobs: list[float]
 
 
-def _decode(model: CausalLM, requests: Sequence[RolloutRequest], sampling: Sampling, pad_token_id: int) -> list[_Row]:
+@torch.no_grad()  # between two rows, whoever takes them may compute gradients
+def _decode(
+    model: CausalLM, requests: Sequence[RolloutRequest], sampling: Sampling, pad_token_id: int
+) -> Iterator[tuple[int, _Row]]:
+    """Rows that ended, with their indices."""
     device = next(model.parameters()).device
     step = _Step(model)
     input_ids, mask = left_padded([request.prompt.token_ids for request in requests], pad_token_id, device)  # (B, P)
@@ -72,15 +90,16 @@ def _decode(model: CausalLM, requests: Sequence[RolloutRequest], sampling: Sampl
         for index, token, logprob in zip(alive.tolist(), tokens.tolist(), logprobs.tolist(), strict=True):
             rows[index].tokens.append(token)
             rows[index].logprobs.append(logprob)
-        keep = torch.isin(tokens, stops, invert=True).nonzero().squeeze(1)
-        if len(keep) == 0:
-            break
-        if len(keep) < len(alive):
+        goes_on = torch.isin(tokens, stops, invert=True) & (t + 1 < sampling.max_new_tokens)
+        if not goes_on.all():
+            yield from ((index, rows[index]) for index in alive[~goes_on].tolist())
+            keep = goes_on.nonzero().squeeze(1)
+            if len(keep) == 0:
+                return
             alive, tokens, mask = alive[keep], tokens[keep], mask[keep]
             step.keep(keep)
         input_ids = tokens[:, None]  # (A, 1)
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
-    return rows
 
 
 class _Step:

@@ -1,7 +1,7 @@
 """What generates inside a worker. The pool and the worker don't know which one it is."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +21,10 @@ class Engine(Protocol):
         """Takes over a flat weights buffer, wholly or (raising) not at all."""
         ...
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
-        """One trajectory per request, in order; the same requests give the same trajectories, bit for bit."""
+    def generate(
+        self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int
+    ) -> Iterator[Trajectory]:
+        """One trajectory per request, each as soon as it ends; the same requests give the same ones, bit for bit."""
         ...
 
 

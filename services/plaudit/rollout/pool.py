@@ -1,51 +1,79 @@
 """The rollout pool: Ray actors that generate, of which any may die at any moment.
 
-    driver (one thread)                                     worker (one process each, one call at a time)
-    -------------------                                     ---------------------------------------------
-    set_weights: ray.put once, then Load to each idle one   loads straight from shared memory
-                 waits until all of them have it
-    generate:    cuts the requests into fixed groups
-                 a group to each idle worker          ->    generates it, stamps the version
-                 waits for whichever ends first       <-    trajectories
-                 a worker died or is overdue: a fresh one takes its place, and its group goes out again
-                 returns when all groups are there, in the requests' order
+    callers (any thread)         the pool's thread: an event loop            workers (one process each, one call each)
+    --------------------         ----------------------------------          -----------------------------------------
+    generate, submit      ->     Dispatch: groups that wait
+                                 a coroutine per place (Slot):
+                                     start a worker                   ->     builds its engine
+    set_weights           ->         newer weights first              ->     loads straight from shared memory
+     (ray.put, once)                 then a group                     ->     generates it, stamps the version
+    trajectories          <-         who died or is overdue gives     <-     those that ended
+                                     its group back, and is replaced
 
-A worker with old weights gets the newest before its next group, so a call of `generate` uses one version throughout.
+A worker with old weights gets the newest before its next group: what is asked for after `set_weights` has returned is
+generated with those weights or newer ones.
 """
 
+import asyncio
+import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import ray
 
-from plaudit.errors import RunFailed
+from plaudit.errors import PlauditError, RunFailed
 from plaudit.policy.settings import PolicySettings
+from plaudit.rollout.dispatch import Delivered, Dispatch, Event, Failed, Order, Run, SetAside
 from plaudit.rollout.engine import TRANSFORMERS
-from plaudit.rollout.groups import Groups
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.rollout.slot import Generate, Job, Load, Slot, Start, WorkerLost, WorkerOverdue
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.rollout.slot import Slot, SlotState, WorkerLost
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
 
 ON_DISK = -1
 """The version of the weights that a worker finds on disk."""
 
 LOOK_SECONDS = 0.5
+REPORT_EVERY_S = 0.2
+"""How often a worker says what has ended, where somebody can use it at once."""
+LONGEST_REST_S = 60.0
+"""Between two attempts at starting a worker."""
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
-"""Called with (groups done, groups in all)."""
+"""Called with (responses there, responses in all)."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class PoolCounts:
-    """For metrics."""
+    """For metrics. The lower ones over the pool's life."""
 
-    alive: int = 0  # workers, now
-    restarts: int = 0  # workers replaced, over the pool's life
-    redispatched: int = 0  # groups that went out again, over the pool's life
+    workers: Counter[str] = field(default_factory=Counter)  # by `SlotState`
+    wanted: int = 0  # workers
+    waiting: int = 0  # requests that nobody is at
+    set_aside: int = 0  # prompts
+    sync_s: float = 0.0  # from `set_weights` to the last worker that has loaded them so far
+    busy_s: float = 0.0  # that workers spent generating
+    restarts: int = 0  # workers replaced
+    redispatched_lost: int = 0  # groups that went out again because their worker was lost
+    redispatched_slow: int = 0  # ... because it was slow
+    duplicates: int = 0  # trajectories that somebody else had brought before
+
+    @property
+    def alive(self) -> int:
+        """Workers that are up."""
+        return sum(self.workers[state] for state in (SlotState.IDLE, SlotState.LOADING, SlotState.GENERATING))
 
 
 class RayRolloutPool:
@@ -61,120 +89,237 @@ class RayRolloutPool:
         policy: PolicySettings,
         *,
         engine: str = TRANSFORMERS,
-        on_group_done: Progress | None = None,
+        on_progress: Progress | None = None,
     ) -> None:
         self._settings, self._policy, self._engine = settings, policy, engine
-        self.on_group_done = on_group_done
+        self.on_progress = on_progress
         self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
+        self._dispatch = Dispatch(settings)
         self._version = ON_DISK
         self._weights: ray.ObjectRef[Any] | None = None  # None: those on disk
-        self._restarts = self._redispatched = 0
+        self._published, self._sync_s = 0.0, 0.0
+        self._restarts, self._busy_s = 0, 0.0
         self._last_loss = "none could start"
-        self._slots = [Slot(settings) for _ in range(settings.workers)]
-        for slot in self._slots:
-            self._start(slot)
+        self._failure: PlauditError | None = None  # of an engine, while nobody waited
+        self._slots: dict[Slot, asyncio.Task[None]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._changed = asyncio.Event()  # whoever waits for it looks again; set once, then replaced
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rollout-pool", daemon=True)
+        self._thread.start()
+        self.resize(settings.workers)
+
+    # -- asked by callers -------------------------------------------------------------------------------------------
 
     @property
     def counts(self) -> PoolCounts:
         """A snapshot."""
-        return PoolCounts(sum(slot.alive for slot in self._slots), self._restarts, self._redispatched)
+        return self._there(self._count)
+
+    @property
+    def set_aside(self) -> list[Prompt]:
+        """Prompts that are not generated for any more: alone, they killed worker after worker."""
+        return self._there(lambda: list(self._dispatch.set_aside))
+
+    def leave_out(self, prompts: Iterable[Prompt]) -> None:
+        """Sets aside what killed workers before, in another process."""
+        known = dict.fromkeys(prompts, "in an earlier process")
+        self._there(self._dispatch.set_aside.update, known)
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers that are up."""
-        return [slot.pid for slot in self._slots if slot.alive]
+        return self._there(lambda: [slot.pid for slot in self._slots if slot.alive])
 
     def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
-        """One trajectory per request, in order.
+        """One trajectory per request, in order, without those of prompts that are set aside.
 
-        Raises RunFailed when every worker is lost, a group has cost too many, or an engine fails.
+        Whatever was submitted waits meanwhile. Raises RunFailed when every worker is lost, or an engine fails.
         """
-        groups = Groups(requests, self._settings.group_size, self._settings.max_attempts)
-        while groups.done < len(groups):
-            self._dispatch(groups, sampling)
-            for slot in self._wait():
-                self._collect(slot, groups)
-        return groups.trajectories()
+        inbox: SimpleQueue[Event] = SimpleQueue()
+        order = Order(requests, sampling, inbox.put, fixed=True)
+        there: dict[str, Trajectory] = {}
+        gone = 0
+        self._there(self._add, order, first=True)
+        try:
+            while len(there) + gone < len(requests):
+                match self._next(inbox):
+                    case Delivered(trajectories):
+                        there.update((one.request.id, one) for one in trajectories)
+                    case SetAside(lost):
+                        gone += len(lost)
+                    case Failed(error):
+                        raise error
+                if self.on_progress is not None:
+                    self.on_progress(len(there) + gone, len(requests))
+        finally:
+            self._there(self._dispatch.cancel, order)
+        return [there[request.id] for request in requests if request.id in there]
+
+    def submit(self, requests: Sequence[RolloutRequest], sampling: Sampling, on_event: Callable[[Event], None]) -> None:
+        """Returns at once; `on_event`, called by the pool's thread, is told of each trajectory soon after it ended.
+
+        Other than those of `generate` these may depend on who died, and each has a version of its own.
+        """
+        self._there(self._add, Order(requests, sampling, on_event, fixed=False))
 
     def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
-        """Gives every worker these weights, and waits until those that are up have loaded them. Versions only rise."""
-        if version <= self._version:
-            raise ValueError(f"weights of version {version} come after those of version {self._version}")
-        self._version, self._weights = version, ray.put(weights)
-        for slot in self._slots:
-            if slot.worker is None:  # given up for lost; the cluster may have recovered since
-                slot.failed_starts = 0
-                self._start(slot)
-            self._refresh(slot)
-        while any(isinstance(slot.job, Load) for slot in self._slots):
-            for slot in self._wait():
-                self._collect(slot, None)
+        """Every worker takes these weights before its next group, an idle one at once. Versions only rise."""
+        self._there(self._publish, version, ray.put(weights))
+
+    def resize(self, workers: int) -> None:
+        """New workers get the newest weights before they generate; one that leaves ends its group first."""
+        self._there(self._resize, workers)
 
     def close(self) -> None:
         """Ends the workers, whatever they are doing."""
-        for slot in self._slots:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _there(self, do: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """The result of something done by the pool's thread, to which everything below belongs."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(do(*arguments, **named))
+            except Exception as error:
+                future.set_exception(error)
+
+        self._loop.call_soon_threadsafe(run)
+        return future.result()
+
+    def _next(self, inbox: SimpleQueue[Event]) -> Event:
+        while True:
+            self.on_wait()
+            with suppress(Empty):
+                return inbox.get(timeout=LOOK_SECONDS)
+
+    # -- done by the pool's thread ----------------------------------------------------------------------------------
+
+    def _add(self, order: Order, *, first: bool = False) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if all(slot.hopeless for slot in self._slots):
+            raise RunFailed(self._all_lost())
+        self._dispatch.add(order, first=first)
+        self._notify()
+
+    def _publish(self, version: int, weights: Any) -> None:
+        if version <= self._version:
+            raise ValueError(f"weights of version {version} come after those of version {self._version}")
+        self._version, self._weights, self._published = version, weights, time.monotonic()
+        self._notify()
+
+    def _resize(self, workers: int) -> None:
+        staying = [slot for slot in self._slots if not slot.leaving]
+        idlest_first = sorted(staying, key=lambda slot: (slot.alive, slot.state is SlotState.GENERATING))
+        for slot in idlest_first[: max(0, len(staying) - workers)]:
+            slot.leaving = True
+            if slot.state is not SlotState.GENERATING:
+                self._slots[slot].cancel()
+        for _ in range(workers - len(staying)):
+            slot = Slot(self._settings)
+            self._slots[slot] = self._loop.create_task(self._fill(slot))
+        self._notify()
+
+    async def _fill(self, slot: Slot) -> None:
+        """One place in the pool, from its first worker to the end of the last."""
+        try:
+            while not slot.leaving:
+                try:
+                    await self._employ(slot)
+                except (WorkerLost, PlauditError) as error:
+                    slot.dismiss()
+                    self._note(slot, error)
+                    await asyncio.sleep(_rest(slot.failed_starts))
+        finally:
             slot.dismiss()
+            del self._slots[slot]
+
+    async def _employ(self, slot: Slot) -> None:
+        """One worker, until it is lost or not wanted any more."""
+        await slot.start(self._engine, self._policy, version=self._version, weights=self._weights)
+        self._synced(slot)
+        while not slot.leaving:
+            if slot.version < self._version:
+                await slot.load(self._version, self._weights)
+                self._synced(slot)
+            elif run := self._dispatch.take(slot, time.monotonic()):
+                await self._generate(slot, run)
+            else:
+                await self._change(self._dispatch.next_due())
+
+    async def _generate(self, slot: Slot, run: Run) -> None:
+        every, began = float("inf") if run.group.order.fixed else REPORT_EVERY_S, time.monotonic()
+        try:
+            await slot.generate(run, every, partial(self._dispatch.deliver, run))
+        except WorkerLost as loss:
+            self._dispatch.lost(run, str(loss))
+            raise
+        except PlauditError:  # the engine's own
+            self._dispatch.ended(run, time.monotonic())
+            raise
+        else:
+            self._dispatch.ended(run, time.monotonic())
+        finally:
+            self._busy_s += time.monotonic() - began
+            self._notify()
+
+    def _note(self, slot: Slot, error: WorkerLost | PlauditError) -> None:
+        """A worker is gone."""
+        self._restarts += 1
+        self._last_loss = str(error)
+        limit = 2 * self._settings.max_attempts * len(self._slots) + 1
+        if isinstance(error, PlauditError):
+            if not self._dispatch.busy:  # whoever asks next is told
+                self._failure = error
+            self._dispatch.fail(error)
+        elif all(one.hopeless for one in self._slots):
+            self._dispatch.fail(RunFailed(self._all_lost()))
+        elif self._dispatch.lost_in_a_row >= limit:
+            lost, self._dispatch.lost_in_a_row = self._dispatch.lost_in_a_row, 0
+            self._dispatch.fail(RunFailed(f"{lost} rollout workers in a row died at generating (the last: {error})"))
+        logger.warning("a rollout worker is lost (%s)", error)
+
+    def _synced(self, slot: Slot) -> None:
+        if slot.version == self._version and self._published:
+            self._sync_s = time.monotonic() - self._published
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _change(self, until: float | None) -> None:
+        """Until something has changed, or that time has come."""
+        left = None if until is None else max(0.0, until - time.monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._changed.wait()
+
+    async def _end(self) -> None:
+        tasks = list(self._slots.values())
+        for slot, task in self._slots.items():
+            slot.leaving = True
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._weights = None
 
-    def _start(self, slot: Slot) -> None:
-        slot.hire()
-        call = slot.worker.start.remote(self._engine, self._policy, self._settings, self._version, self._weights)
-        slot.begin(Start(self._version), call, self._settings.start_timeout_s)
-
-    def _refresh(self, slot: Slot) -> None:
-        """The newest weights to an idle worker that has older ones."""
-        if slot.idle and slot.version != self._version:
-            call = slot.worker.set_weights.remote(self._version, self._weights)
-            slot.begin(Load(self._version), call, self._settings.start_timeout_s)
-
-    def _dispatch(self, groups: Groups, sampling: Sampling) -> None:
-        """A group to each idle worker, as long as there are any."""
-        for slot in self._slots:
-            self._refresh(slot)
-            if slot.idle and (index := groups.take()) is not None:
-                call = slot.worker.generate.remote(groups[index], sampling)
-                slot.begin(Generate(groups, index), call, self._settings.generation_timeout_s)
-
-    def _wait(self) -> list[Slot]:
-        """Blocks until at least one call has ended or is overdue; returns the slots of those."""
-        busy = {slot.call: slot for slot in self._slots if slot.call is not None}
-        if not busy:
-            raise RunFailed(self._all_lost())
-        deadline = min(slot.deadline for slot in busy.values())
-        ended: list[Any] = []
-        while not ended and (left := deadline - time.monotonic()) > 0:
-            self.on_wait()
-            ended, _ = ray.wait(list(busy), num_returns=1, timeout=min(left, LOOK_SECONDS), fetch_local=False)
-        now = time.monotonic()
-        return [slot for call, slot in busy.items() if call in ended or slot.deadline <= now]
-
-    def _collect(self, slot: Slot, groups: Groups | None) -> None:
-        """Takes the ended call's result; `groups` is what is being generated now, if anything."""
-        job = slot.job
-        try:
-            result = slot.collect()
-        except WorkerLost as loss:
-            self._replace(slot, job, loss)
-            if isinstance(job, Generate) and job.groups is groups:
-                self._redispatched += 1
-                groups.give_back(job.index, str(loss))
-            return
-        if isinstance(job, Start | Load):
-            slot.loaded(job, result)
-        elif isinstance(job, Generate) and job.groups is groups:  # else left over from a call that was given up
-            groups.finish(job.index, result)
-            if self.on_group_done is not None:
-                self.on_group_done(groups.done, len(groups))
-        self._refresh(slot)
-
-    def _replace(self, slot: Slot, job: Job | None, loss: WorkerLost) -> None:
-        """A fresh worker, unless several in a row died while starting, or the cluster has no room for one."""
-        slot.dismiss()
-        self._last_loss = f"{type(job).__name__.lower()}: {loss}"
-        slot.failed_starts += isinstance(job, Start)
-        no_room = isinstance(job, Start) and isinstance(loss, WorkerOverdue)
-        if not no_room and slot.failed_starts < self._settings.max_attempts:
-            self._restarts += 1
-            self._start(slot)
+    def _count(self) -> PoolCounts:
+        staying = [slot for slot in self._slots if not slot.leaving]
+        return PoolCounts(
+            workers=Counter(slot.state.value for slot in self._slots),
+            wanted=len(staying),
+            waiting=self._dispatch.waiting,
+            set_aside=len(self._dispatch.set_aside),
+            sync_s=self._sync_s,
+            busy_s=self._busy_s,
+            restarts=self._restarts,
+            redispatched_lost=self._dispatch.redispatched_lost,
+            redispatched_slow=self._dispatch.redispatched_slow,
+            duplicates=self._dispatch.duplicates,
+        )
 
     def _all_lost(self) -> str:
         has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
@@ -184,3 +329,8 @@ class RayRolloutPool:
             f"{self._settings.cpus_per_worker:g} CPUs, the Ray cluster has {has:g}; a worker's own log is in "
             f"{here.get_temp_dir()}/{here.get_session_name()}/logs of the node that it ran on"
         )
+
+
+def _rest(failed_starts: int) -> float:
+    """Seconds before the next attempt: none after a worker that had started."""
+    return min(LONGEST_REST_S, 0.25 * 2**failed_starts) if failed_starts else 0.0

@@ -19,6 +19,8 @@ class RolloutSettings:
     cpus_per_worker: Positive = 1.0  # also its torch threads: results depend on it
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     dtype: Literal["float32", "bfloat16"] | None = None  # of the workers' weights; None: as the policy computes
-    max_attempts: Annotated[int, Field(ge=1)] = 3  # workers that one group may cost before the run gives up
+    max_attempts: Annotated[int, Field(ge=1)] = 3  # workers that a prompt may cost, alone, before it is set aside
+    # times as long as usual: what takes longer goes to an idle worker too, and the first to end counts; null: never
+    straggler_factor: Annotated[float, Field(ge=1)] | None = 3.0
     start_timeout_s: Positive = 300.0
     generation_timeout_s: Positive = 900.0  # for one group; a worker that takes longer is replaced

@@ -1,16 +1,33 @@
-"""One place in the pool: the actor that fills it now, and the one call that it is working on."""
+"""One place in the pool: the actor that fills it now, and the calls to it."""
 
-import time
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from plaudit.errors import PlauditError, RunFailed
-from plaudit.rollout.groups import Groups
+from plaudit.rollout.dispatch import Run
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.worker import RolloutWorker
+from plaudit.trajectory import Trajectory
+
+T = TypeVar("T")
+
+
+class SlotState(StrEnum):
+    """What its worker is at."""
+
+    STARTING = "starting"
+    LOADING = "loading"  # new weights
+    IDLE = "idle"
+    GENERATING = "generating"
+    LOST = "lost"  # a new one is tried for later
+
+
+ALIVE = (SlotState.LOADING, SlotState.IDLE, SlotState.GENERATING)
 
 
 class WorkerLost(Exception):
@@ -21,102 +38,94 @@ class WorkerOverdue(WorkerLost):
     """The worker took longer than allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Build the engine, with the weights of `version`."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Take over the weights of `version`."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Generate:
-    """Generate group `index` of `groups`."""
-
-    groups: Groups
-    index: int
-
-
-Job = Start | Load | Generate
-
-
 class Slot:
-    """Knows nothing of the others; the pool asks it for one job at a time."""
+    """Knows nothing of the others. Every call raises WorkerLost, or a PlauditError for what the engine raised."""
 
     def __init__(self, settings: RolloutSettings) -> None:
+        self._settings = settings
         self._options = {
             "num_cpus": settings.cpus_per_worker,
             "num_gpus": settings.gpus_per_worker,
             "max_restarts": 0,  # the pool replaces a dead worker itself, with the weights it needs
             "max_task_retries": 0,
         }
-        self.worker: Any = None  # None: empty
-        self.job: Job | None = None
-        self.call: ray.ObjectRef[Any] | None = None
-        self.deadline = 0.0  # of the call, monotonic seconds
-        self.version: int | None = None  # of the weights loaded; None before the start is over
+        self._worker: Any = None
+        self.state = SlotState.STARTING
+        self.version = 0  # of the weights loaded, while alive
         self.pid = 0
-        self.failed_starts = 0
+        self.failed_starts = 0  # in a row
+        self.no_room = False  # the last start was not even begun in time
+        self.leaving = False  # the pool shrinks: what it is at is its last job
 
     @property
     def alive(self) -> bool:
         """Started, and not known to be dead."""
-        return self.version is not None
+        return self.state in ALIVE
 
     @property
-    def idle(self) -> bool:
-        """Alive and without a job."""
-        return self.alive and self.job is None
+    def hopeless(self) -> bool:
+        """Several workers in a row did not start."""
+        return not self.alive and (self.no_room or self.failed_starts >= self._settings.max_attempts)
 
-    def hire(self) -> None:
-        """A fresh actor; its first job must be Start."""
-        self.worker = ray.remote(RolloutWorker).options(**self._options).remote()
-        self.version = None
-
-    def begin(self, job: Job, call: Any, timeout_s: float) -> None:
-        """`call` is the worker's answer to come."""
-        self.job, self.call, self.deadline = job, call, time.monotonic() + timeout_s
-
-    def collect(self) -> Any:
-        """The ended call's result. Raises WorkerLost, or a PlauditError for what the engine itself raised."""
-        call, job, self.job, self.call = self.call, self.job, None, None
-        assert call is not None
-        if not ray.wait([call], timeout=0, fetch_local=False)[0]:  # done, wherever its result lies
-            raise WorkerOverdue("overdue")
+    async def start(self, *arguments: Any, version: int, weights: Any) -> None:
+        """A fresh worker, with these weights."""
+        self._worker = ray.remote(RolloutWorker).options(**self._options).remote()
+        self.state = SlotState.STARTING
         try:
-            return ray.get(call)
-        except RayTaskError as error:
-            if isinstance(error.cause, PlauditError):
-                raise error.cause from error
-            raise _failure(job, error.cause) from error.cause
-        except RayError as error:  # the actor, its process, its node or its memory is gone
-            raise WorkerLost(type(error).__name__) from None
+            call = self._worker.start.remote(*arguments, self._settings, version, weights)
+            self.pid = await _answer(call, self._settings.start_timeout_s, "start")
+        except (WorkerLost, PlauditError) as error:
+            self.failed_starts += 1
+            self.no_room = isinstance(error, WorkerOverdue)
+            raise
+        self.version, self.failed_starts, self.no_room, self.state = version, 0, False, SlotState.IDLE
 
-    def loaded(self, job: Start | Load, result: int) -> None:
-        """`job` ended well; a start's result is the process id."""
-        self.version, self.failed_starts = job.version, 0
-        if isinstance(job, Start):
-            self.pid = result
+    async def load(self, version: int, weights: Any) -> None:
+        """Takes over newer weights."""
+        self.state = SlotState.LOADING
+        call = self._worker.set_weights.remote(version, weights)
+        self.version = await _answer(call, self._settings.start_timeout_s, "load")
+        self.state = SlotState.IDLE
+
+    async def generate(self, run: Run, report_every_s: float, on_ended: Callable[[list[Trajectory]], None]) -> None:
+        """Returns when all of it was reported."""
+        self.state = SlotState.GENERATING
+        reports = self._worker.generate.remote(run.requests, run.group.order.sampling, report_every_s)
+
+        async def receive() -> None:
+            async for report in reports:
+                on_ended(await report)
+
+        await _answer(receive(), self._settings.generation_timeout_s, "generate", run)
+        self.state = SlotState.IDLE
 
     def dismiss(self) -> None:
-        """Ends the actor, if there is one, and forgets its job."""
-        if self.worker is not None:
-            ray.kill(self.worker)
-        self.worker = self.job = self.call = self.version = None
+        """Ends the worker, if there is one."""
+        if self._worker is not None:
+            ray.kill(self._worker)
+        self._worker, self.state = None, SlotState.LOST
 
 
-def _failure(job: Job | None, cause: Exception) -> RunFailed:
+async def _answer(call: Awaitable[T], timeout_s: float, job: str, run: Run | None = None) -> T:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await call
+    except RayTaskError as error:  # before TimeoutError: it may be one of those too, if the engine raised one
+        if isinstance(error.cause, PlauditError):
+            raise error.cause from error
+        raise _failure(job, run, error.cause) from error.cause
+    except TimeoutError:
+        raise WorkerOverdue(f"{job}: overdue") from None
+    except RayError as error:  # the actor, its process, its node or its memory is gone
+        raise WorkerLost(f"{job}: {type(error).__name__}") from None
+
+
+def _failure(job: str, run: Run | None, cause: Exception) -> RunFailed:
     """An engine's own error, such as one for lack of memory, with the job that it met."""
     reason = " ".join(f"{type(cause).__name__}: {cause}".split())
-    if not isinstance(job, Generate):
-        return RunFailed(f"a rollout worker failed at {type(job).__name__.lower()}: {reason}")
+    if run is None:
+        return RunFailed(f"a rollout worker failed at {job}: {reason}")
     return RunFailed(
-        f"prompts {job.groups.names(job.index)}: generating for them failed ({reason}): leave these prompts out, or "
-        "lower max_new_tokens or rollout.group_size"
+        f"prompts {run.names()}: generating for them failed ({reason}): leave these prompts out, or lower "
+        "max_new_tokens or rollout.group_size"
     )

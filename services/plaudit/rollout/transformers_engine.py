@@ -1,6 +1,6 @@
 """The engine on plain transformers: `policy.generation` on the CPU, or on the GPU that Ray gave the worker."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -10,7 +10,7 @@ from peft import PeftModel
 from torch import nn
 
 from plaudit.policy.flat_weights import load_into
-from plaudit.policy.generation import generate
+from plaudit.policy.generation import stream
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.merging import AdapterMerger
 from plaudit.policy.settings import PolicySettings
@@ -38,8 +38,11 @@ class TransformersEngine:
         if self._merger is not None:
             self._merger.merge()
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int) -> list[Trajectory]:
+    def generate(
+        self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int
+    ) -> Iterator[Trajectory]:
         """One batch of all requests."""
         pad = self._tokenizer.pad_token_id
         with self._merger.merged() if self._merger is not None else nullcontext():
-            return generate(self._model, requests, sampling, pad, weight_version, self._tokenizer)
+            for _, one in stream(self._model, requests, sampling, pad, weight_version, self._tokenizer):
+                yield one

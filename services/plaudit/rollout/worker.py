@@ -5,11 +5,13 @@ torch nor transformers: the driver needs only the actor's name.
 """
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from plaudit.errors import RunFailed
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.engine import Engine, build_engine
 from plaudit.rollout.settings import RolloutSettings
@@ -45,7 +47,22 @@ class RolloutWorker:
             self._version = version
         return self._version
 
-    def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
-        """In order, stamped with the version they were sampled with."""
+    def generate(
+        self, requests: Sequence[RolloutRequest], sampling: Sampling, report_every_s: float
+    ) -> Iterator[list[Trajectory]]:
+        """Those that ended since the last report, stamped with the version they were sampled with.
+
+        A report costs about a millisecond on either side: no more often than `report_every_s`.
+        """
         assert self._engine is not None
-        return self._engine.generate(requests, sampling, self._version)
+        ended: list[Trajectory] = []
+        count, reported = 0, time.monotonic()
+        for trajectory in self._engine.generate(requests, sampling, self._version):
+            ended.append(trajectory)
+            count += 1
+            if time.monotonic() - reported >= report_every_s:
+                yield ended
+                ended, reported = [], time.monotonic()
+        if count != len(requests):
+            raise RunFailed(f"{type(self._engine).__name__} made {count} trajectories for {len(requests)} requests")
+        yield ended

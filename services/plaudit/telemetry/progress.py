@@ -23,13 +23,13 @@ class Bar:
 
     def __init__(self, progress: Progress, task: TaskID, name: str, total: int) -> None:
         self._progress, self._task, self._name, self._total = progress, task, name, total
-        self._done = 0
+        self.done = 0
         self._note = ""
         self._last_line = time.monotonic()
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """`count` more units are done; `note` is shown behind the bar."""
-        self._done += count
+        self.done += count
         self.note(note if note is not None else self._note)
         self._progress.advance(self._task, count)
         self._plain_line()
@@ -43,10 +43,10 @@ class Bar:
         """Where no bar can be drawn (a log file), a line now and then says the same."""
         if self._progress.console.is_terminal:
             return
-        if self._done < self._total and time.monotonic() - self._last_line < PLAIN_LINE_SECONDS:
+        if self.done < self._total and time.monotonic() - self._last_line < PLAIN_LINE_SECONDS:
             return
         self._last_line = time.monotonic()
-        self._progress.console.print(f"{self._name}: {self._done}/{self._total} {self._note}".rstrip(), highlight=False)
+        self._progress.console.print(f"{self._name}: {self.done}/{self._total} {self._note}".rstrip(), highlight=False)
 
 
 @contextmanager
@@ -64,5 +64,5 @@ def bar(name: str, total: int, done: int = 0) -> Iterator[Bar]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total, completed=done, note="")
         shown = Bar(progress, task, name, total)
-        shown._done = done
+        shown.done = done
         yield shown

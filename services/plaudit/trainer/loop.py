@@ -69,6 +69,8 @@ class Loop:
         # 2. The current policy answers them, in the workers.
         with self._phase("generate"):
             trajectories = self.pool.generate(requests, self.sampling)
+        if not trajectories:
+            raise RunFailed(f"step {step}: every prompt is set aside")
         _check_versions(trajectories, step)
 
         # 3. The reward server judges the answers. What has no score is dropped, never given a number.
@@ -108,6 +110,7 @@ class Loop:
             "kl_coef": kl_coef,
             "peak_memory_bytes": self.learner.peak_memory_bytes(),
             "missing_rewards": len(trajectories) - len(scored),
+            "set_aside": len(requests) - len(trajectories),  # their prompts kill workers
             "generated_tokens": sum(len(one.response_ids) for one in trajectories),  # those without a reward too
             **{f"seconds_{phase}": spent for phase, spent in self._seconds.items()},
             "seconds_step": monotonic() - started,

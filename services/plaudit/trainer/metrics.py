@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from plaudit.rollout.pool import PoolCounts
+from plaudit.rollout.slot import SlotState
 from plaudit.trainer.loop import Metrics
 
 # metrics.jsonl key -> help text of the gauge plaudit_ppo_{key}
@@ -48,7 +49,7 @@ class TrainerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._totals: dict[str, int] = {}
+        self._totals: dict[str, float] = {}
         self._step = Gauge("plaudit_trainer_step", "Steps done.", registry=self.registry)
         self._steps = Counter("plaudit_trainer_steps", "Steps done by this process.", registry=self.registry)
         self._last = Gauge(
@@ -74,6 +75,16 @@ class TrainerMetrics:
         self._workers = Gauge("plaudit_rollout_workers", "Rollout workers.", ["state"], registry=self.registry)
         self._restarts = Counter(
             "plaudit_rollout_worker_restarts", "Workers replaced since the start.", registry=self.registry
+        )
+        self._duplicates = Counter(
+            "plaudit_rollout_duplicates_dropped", "Trajectories that came twice.", registry=self.registry
+        )
+        self._busy = Counter(
+            "plaudit_rollout_busy_seconds", "Time workers spent generating, over all of them.", registry=self.registry
+        )
+        self._queue = Gauge("plaudit_rollout_queue_prompts", "Requests no worker is at.", registry=self.registry)
+        self._set_aside = Gauge(
+            "plaudit_rollout_set_aside_prompts", "Prompts left out: they kill workers.", registry=self.registry
         )
         self._checkpoint_seconds = self._seconds("plaudit_checkpoint_duration_seconds", "Time to write a checkpoint.")
         self._checkpoint_failures = Counter(
@@ -116,10 +127,10 @@ class TrainerMetrics:
         self._tokens.inc(metrics["tokens"])
         self._trajectories.labels("scored").inc(metrics["episodes"])
         self._trajectories.labels("missing_reward").inc(metrics["missing_rewards"])
+        self._trajectories.labels("set_aside").inc(metrics["set_aside"])
         self._version.set(step + 1)
         self._generated.inc(metrics["generated_tokens"])
         self._generation.observe(metrics["seconds_generate"])
-        self._weight_sync.observe(metrics["seconds_sync"])
         self._nonfinite.inc(self._since("nonfinite", int(metrics["nonfinite_updates"])))
         for name in self._learning.keys() & metrics.keys():
             self._learning[name].set(metrics[name])
@@ -131,14 +142,21 @@ class TrainerMetrics:
 
     def observe_services(self, pool: PoolCounts, missing: Mapping[str, int], retries: int) -> None:
         """Running totals of pool and reward client; `missing` is of this step's training prompts, by reason."""
-        self._workers.labels("alive").set(pool.alive)
+        for state in SlotState:
+            self._workers.labels(state.value).set(pool.workers[state])
         self._restarts.inc(self._since("restarts", pool.restarts))
-        self._redispatched.labels("worker_lost").inc(self._since("redispatched", pool.redispatched))
+        self._redispatched.labels("worker_lost").inc(self._since("lost", pool.redispatched_lost))
+        self._redispatched.labels("worker_slow").inc(self._since("slow", pool.redispatched_slow))
+        self._duplicates.inc(self._since("duplicates", pool.duplicates))
+        self._busy.inc(self._since("busy", pool.busy_s))
+        self._queue.set(pool.waiting)
+        self._set_aside.set(pool.set_aside)
+        self._weight_sync.observe(pool.sync_s)
         self._retries.labels("UNAVAILABLE").inc(self._since("retries", retries))
         for reason, count in missing.items():
             self._missing.labels(reason).inc(count)
 
-    def _since(self, name: str, total: int) -> int:
+    def _since(self, name: str, total: float) -> float:
         """How much a running total has grown since it was last asked for: counters are told differences."""
         grown = total - self._totals.get(name, 0)
         self._totals[name] = total

@@ -48,6 +48,7 @@ from plaudit.trajectory import Prompt, Sampling
 from plaudit_client import ModelInfo
 
 CHECKPOINTS = "checkpoints"
+PROMPTS, HELD_OUT = "prompts.data", "prompts.held_out"
 TERMINATED = 143
 """Exit code after SIGTERM."""
 
@@ -65,6 +66,7 @@ class Run:
     scorer: RemoteScorer
     control: Control
     state: RunState
+    prompts: dict[str, list[Prompt]]  # by what they are called in `RunState`
     recent: deque[Metrics]  # of as many steps as lie between two checkpoints
 
     def drive(self) -> State:
@@ -92,6 +94,8 @@ class Run:
         best = checkpoint.best(self._checkpoints, best_by)
         if best not in (None, path):
             print(f"best by {best_by}: {best}")
+        if gone := [name for ids in self._set_aside().values() for name in ids]:
+            print(f"set aside, for they killed workers: prompts {', '.join(gone)}")
         print(f"policy: {path}\nreport: {report.write(Path(folder))}", flush=True)
         return State.DONE
 
@@ -104,7 +108,7 @@ class Run:
 
         self.loop.on_phase = enter
         self.pool.on_wait = self.scorer.on_wait = self.control.check
-        self.pool.on_group_done = lambda done, total: progress.note(f"generate {done}/{total} groups")
+        self.pool.on_progress = lambda done, total: progress.note(f"generate {done}/{total}")
         while self.state.step < self.settings.steps:
             if self.control.pausing:
                 progress.note("paused")
@@ -150,7 +154,8 @@ class Run:
     def _save(self) -> Path:
         settings = self.settings.checkpoints
         with self.metrics.checkpoint():
-            state = replace(self.state, merit=self._merit(), in_flight=self.loop.in_flight(self.state.step))
+            in_flight = self.loop.in_flight(self.state.step)
+            state = replace(self.state, merit=self._merit(), in_flight=in_flight, set_aside=self._set_aside())
             path = checkpoint.save(self._checkpoints, state, self.loop.learner, settings.keep, settings.best_by)
         self.control.saved(path)
         return path
@@ -161,6 +166,11 @@ class Run:
         if best_by is None or len(self.recent) < window:
             return {}
         return {best_by: fmean(metrics[best_by] for metrics in self.recent)}
+
+    def _set_aside(self) -> dict[str, list[str]]:
+        """Ids of the prompts that are not generated for any more."""
+        gone = set(self.pool.set_aside)
+        return {name: ids for name, prompts in self.prompts.items() if (ids := [p.id for p in prompts if p in gone])}
 
     @property
     def _checkpoints(self) -> Path:
@@ -232,6 +242,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     )
 
     state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
+    named_prompts = {PROMPTS: prompts, HELD_OUT: held_out}
+    pool.leave_out(p for name, ids in state.set_aside.items() for p in named_prompts[name] if p.id in set(ids))
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
     earlier = record.rows()
@@ -248,7 +260,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
         flush=True,
     )
     recent = deque(earlier, maxlen=settings.checkpoints.every)
-    return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state, recent)
+    return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state, named_prompts, recent)
 
 
 def _loop(
@@ -325,7 +337,7 @@ def _learner(settings: TrainSettings) -> Learner:
 
 def _fresh_state(loop: Loop, held_out: Sequence[Prompt], reward_models: Mapping[str, ModelInfo]) -> RunState:
     """Of a run that begins."""
-    data = {"prompts.data": loop.prompts.sha256(), "prompts.held_out": prompts_sha256(held_out)}
+    data = {PROMPTS: loop.prompts.sha256(), HELD_OUT: prompts_sha256(held_out)}
     if loop.texts is not None:
         data["pretraining.data"] = loop.texts.sha256()
     models = {
