@@ -54,6 +54,22 @@ class Step:
     """By the names of `metrics.jsonl`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A run's rollout workers at one moment."""
+
+    wanted: int
+    """How many there shall be."""
+    workers: dict[str, int]
+    """How many are starting, loading (new weights), idle, generating, lost (tried again later)."""
+    waiting: int
+    """Requests that no worker is at."""
+    restarts: int
+    """Workers replaced since the run's process began."""
+    set_aside: int
+    """Prompts left out because they kill workers."""
+
+
 class TrainerError(Exception):
     """The call has no answer; `reason` as listed in the .proto, empty when nobody answered."""
 
@@ -99,6 +115,14 @@ class TrainerClient:
         """Ends it after the step under way and a checkpoint."""
         return _run(self._call(self._stub.StopRun, pb.StopRunRequest()).run)
 
+    def pool(self) -> Pool:
+        """Its rollout workers."""
+        return _pool(self._call(self._stub.GetPool, pb.GetPoolRequest()).pool)
+
+    def resize_pool(self, workers: int) -> Pool:
+        """Grows or shrinks the pool at once; what resumes begins with the number that its settings name."""
+        return _pool(self._call(self._stub.ResizePool, pb.ResizePoolRequest(workers=workers)).pool)
+
     def close(self) -> None:
         """Ends the calls under way."""
         self._channel.close()
@@ -130,6 +154,10 @@ def _run(run: pb.Run) -> Run:
     state = cast(RunState, pb.RunState.Name(run.state).removeprefix("RUN_STATE_").lower())
     ended = run.last_step_time.ToDatetime(UTC) if run.HasField("last_step_time") else None
     return Run(run.folder, state, run.step, run.steps, run.phase, ended, run.checkpoint)
+
+
+def _pool(pool: pb.Pool) -> Pool:
+    return Pool(pool.wanted, dict(pool.workers), pool.waiting, pool.restarts, pool.set_aside)
 
 
 def _step(step: pb.Step) -> Step:

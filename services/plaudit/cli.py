@@ -29,6 +29,12 @@ COMMANDS = {
         "a run folder, or host:port of the run",
         ("get", "watch", "pause", "resume", "checkpoint", "stop"),
     ),
+    "pool": Command(
+        "plaudit.trainer.steering",
+        "reward",
+        "look at a training run's rollout workers, or have more or fewer of them",
+        "a run folder, or host:port of the run",
+    ),
     "score": Command(
         "plaudit.evaluation.score", "reward", "score a file of prompt-response pairs with a reward server"
     ),
@@ -53,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         program = importlib.import_module(command.module)
-        return int(program.run(parsed.subject, parsed.arguments))
+        return int(program.run(parsed.subject, _arguments(parsed)))
     except PlauditError as error:
         print(f"plaudit {parsed.command}: {error}", file=sys.stderr)
         return error.exit_code
@@ -69,17 +75,37 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _arguments(parsed: argparse.Namespace) -> list[str]:
+    if getattr(parsed, "action", "") == "resize":
+        return ["resize", str(parsed.workers)]
+    found: list[str] = parsed.arguments
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plaudit", description="RLHF as services.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, _, summary, subject, actions, settings) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == "pool":
+            _add_pool(command, subject)
+            continue
         command.add_argument("subject", metavar="SETTINGS" if "settings" in subject else "RUN", help=subject)
         if actions:
             command.add_argument("arguments", nargs=1, metavar="ACTION", choices=actions, help=", ".join(actions))
         else:
             command.add_argument("arguments", nargs="*", default=[], metavar="key=value", help=settings)
     return parser
+
+
+def _add_pool(parser: argparse.ArgumentParser, subject: str) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    shown = actions.add_parser("get", help="how many there are, and what they are at")
+    shown.set_defaults(arguments=["pool"])
+    resized = actions.add_parser("resize", help="at once, for as long as the run's process lasts")
+    for action in (shown, resized):
+        action.add_argument("subject", metavar="RUN", help=subject)
+    resized.add_argument("workers", metavar="WORKERS", type=int, help="how many there shall be")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -19,11 +21,12 @@ from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry
 
 from plaudit.errors import ConfigurationError
+from plaudit.rollout.pool import PoolCounts
 from plaudit.telemetry.http import application
 from plaudit.trainer import service
 from plaudit.trainer.control import Control, State, StepGivenUp
 from plaudit.trainer.service import TrainerServicer, serving
-from plaudit_client.trainer import Run, Step, TrainerClient, TrainerError
+from plaudit_client.trainer import Pool, Run, Step, TrainerClient, TrainerError
 from plaudit_protos.trainer.v1 import trainer_pb2 as pb
 from plaudit_protos.trainer.v1 import trainer_pb2_grpc
 
@@ -103,6 +106,36 @@ def until_asked(control: Control) -> None:
     while not control._wanted:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+class ToyPool:
+    """Knows how many workers it shall have."""
+
+    def __init__(self) -> None:
+        self.counts = PoolCounts(Counter(idle=2), wanted=2, waiting=7, set_aside=1, restarts=3)
+
+    def resize(self, workers: int) -> None:
+        self.counts = replace(self.counts, wanted=workers)
+
+
+def test_a_pool_is_looked_at_and_resized_from_outside(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, 5)
+    with served(toy) as (client, _):
+        with pytest.raises(TrainerError, match="no rollout workers yet") as early:
+            client.pool()
+        assert early.value.reason == "POOL_NOT_READY"
+        toy.control.has_pool(ToyPool())
+        assert client.pool() == Pool(wanted=2, workers={"idle": 2}, waiting=7, restarts=3, set_aside=1)
+        assert client.resize_pool(64).wanted == 64
+        for workers in (0, -1, 10_001):
+            with pytest.raises(TrainerError, match="1 to 10000 workers") as wrong:
+                client.resize_pool(workers)
+            assert wrong.value.reason == "INVALID_WORKERS"
+        assert client.pool().wanted == 64
+        toy.run()
+        with pytest.raises(TrainerError) as late:
+            client.resize_pool(2)
+        assert late.value.reason == "RUN_ENDED"
 
 
 def test_a_watcher_sees_every_step_and_the_end(tmp_path: Path) -> None:

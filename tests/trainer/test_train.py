@@ -174,6 +174,10 @@ def test_a_run_is_watched_paused_and_stopped_from_the_command_line(tmp_path: Pat
     watching = subprocess.Popen(control(folder, "watch"), stdout=subprocess.PIPE, text=True)
     assert "running" in steer(folder, "get")
     assert "paus" in steer(folder, "pause")
+    assert "3 workers wanted" in pool(folder, "resize", "3")
+    deadline = time.monotonic() + 120
+    while "3 idle" not in (shown := pool(folder, "get")):
+        assert time.monotonic() < deadline, shown
     saved = Path(steer(folder, "checkpoint").strip())
     assert (saved / "state.json").is_file()
     assert f"paused, step {int(saved.name.split('-')[1])} of 1000" in steer(folder, "get")
@@ -198,6 +202,11 @@ def control(folder: Path, action: str) -> list[str]:
 
 def steer(folder: Path, action: str) -> str:
     return subprocess.run(control(folder, action), capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def pool(folder: Path, action: str, *values: str) -> str:
+    command = [sys.executable, "-m", "plaudit.cli", "pool", action, str(folder), *values]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(tmp_path: Path, server: FakeRewardServer) -> None:

@@ -17,8 +17,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from plaudit.errors import RunFailed
+from plaudit.rollout.pool import PoolCounts
 from plaudit.telemetry.http import Health
 
 
@@ -64,6 +66,23 @@ class Status:
     recording: bool = False  # metrics.jsonl holds this run's steps, and none that will run again
 
 
+class Pool(Protocol):
+    """Of the pool, what can be asked from outside."""
+
+    @property
+    def counts(self) -> PoolCounts:
+        """As they are now."""
+        ...
+
+    def resize(self, workers: int) -> None:
+        """At once, whatever the workers are at."""
+        ...
+
+
+class NoPoolYet(RunFailed):
+    """The run is starting."""
+
+
 class Control:
     """One per run."""
 
@@ -73,6 +92,7 @@ class Control:
         self._status = Status(str(folder.resolve()), steps)
         self._pause = self._stop = False
         self._wanted: list[Future[Path]] = []
+        self._pool: Pool | None = None
         self.terminated = False
         """Whether SIGTERM came. Its handler takes no lock: the thread that it interrupts may hold it."""
         self._grace: threading.Timer | None = None
@@ -111,6 +131,16 @@ class Control:
             self._changed.notify_all()
         return future
 
+    def pool(self, resize_to: int | None = None) -> PoolCounts:
+        """The rollout workers, resized first if asked for. Raises NoPoolYet, RunEnded."""
+        with self._changed:
+            self._refuse_after_the_end()
+            if self._pool is None:
+                raise NoPoolYet("the run is starting: it has no rollout workers yet")
+            if resize_to is not None:
+                self._pool.resize(resize_to)
+            return self._pool.counts
+
     def health(self) -> Health:
         """Presence by answering at all, progress by when the last step ended."""
         now = self._status
@@ -137,6 +167,11 @@ class Control:
     def pausing(self) -> bool:
         """Whether the next step shall wait."""
         return self._pause
+
+    def has_pool(self, pool: Pool) -> None:
+        """From now on it can be resized."""
+        with self._changed:
+            self._pool = pool
 
     def opened(self, step: int, last_step_at: float | None, checkpoint: Path | None) -> None:
         """The record is open; `step` steps were done by earlier processes, up to that checkpoint."""

@@ -1,6 +1,5 @@
 """One run: builds its roles in the order in which they can fail, drives the loop, and leaves a run folder behind."""
 
-import math
 import os
 import sys
 from collections import deque
@@ -49,6 +48,8 @@ from plaudit_client import ModelInfo
 
 CHECKPOINTS = "checkpoints"
 PROMPTS, HELD_OUT = "prompts.data", "prompts.held_out"
+MOST_LOCAL_CPUS = 1024
+"""What a local Ray hands out: more than there are, for ranks and workers take turns, and the pool may grow."""
 TERMINATED = 143
 """Exit code after SIGTERM."""
 
@@ -220,13 +221,14 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     stack.callback(scorer.close)
     reward_models = scorer.wait_until_ready()
     print(f"plaudit train: {folder}: starting Ray, rollout workers and learner", flush=True)
-    stack.callback(start_ray(settings.ray_address, num_cpus=_cpus(settings)).close)
+    stack.callback(start_ray(settings.ray_address, num_cpus=MOST_LOCAL_CPUS).close)
     control.on_sigterm(settings.checkpoints.grace_s, _leave)  # after Ray's start, which installs a handler of its own
 
     learner = _learner(settings)
     stack.callback(learner.close)
     pool = RayRolloutPool(settings.rollout, settings.policy)
     stack.callback(pool.close)
+    control.has_pool(pool)
 
     loop = _loop(settings, tokenizer, prompts, texts, pool, scorer, learner)
     sampler = Sampler(
@@ -379,8 +381,3 @@ def _leave() -> None:
 
 def _shown(model: Mapping[str, str]) -> str:
     return f"{model.get('name')} (weights {model.get('sha256', '')[:12]})"
-
-
-def _cpus(settings: TrainSettings) -> int:
-    """What a local Ray has to offer: all workers and ranks at once (they take turns in a synchronous run)."""
-    return math.ceil(settings.rollout.workers * settings.rollout.cpus_per_worker) + settings.ranks

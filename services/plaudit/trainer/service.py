@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
 from plaudit.telemetry.http import bind, serve_in_thread
-from plaudit.trainer.control import ENDS, Control, RunEnded, Status
+from plaudit.trainer.control import ENDS, Control, NoPoolYet, RunEnded, Status
 from plaudit.trainer.record import StepRows
 from plaudit_protos.trainer.v1 import trainer_pb2 as pb
 from plaudit_protos.trainer.v1 import trainer_pb2_grpc
@@ -34,6 +34,8 @@ WATCHERS = 16
 """Who may watch at once: a thread each."""
 CALLS = 8
 """Threads for all other calls."""
+MOST_WORKERS = 10_000
+"""A slip of the finger shall not fill a cluster."""
 LOOK_SECONDS = 1.0
 """How often a watcher's thread looks whether the watcher is still there."""
 
@@ -70,6 +72,30 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         except BaseException as error:
             logger.error("a checkpoint that was asked for could not be written: %r", error)
             _abort(context, grpc.StatusCode.INTERNAL, "CHECKPOINT_FAILED", "not written; the trainer says why")
+
+    def GetPool(self, request: pb.GetPoolRequest, context: grpc.ServicerContext) -> pb.GetPoolResponse:  # noqa: N802
+        return pb.GetPoolResponse(pool=self._pool(context))
+
+    def ResizePool(self, request: pb.ResizePoolRequest, context: grpc.ServicerContext) -> pb.ResizePoolResponse:  # noqa: N802
+        if not 1 <= request.workers <= MOST_WORKERS:
+            message = f"a pool has 1 to {MOST_WORKERS} workers, not {request.workers}"
+            _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_WORKERS", message)
+        return pb.ResizePoolResponse(pool=self._pool(context, request.workers))
+
+    def _pool(self, context: grpc.ServicerContext, resize_to: int | None = None) -> pb.Pool:
+        try:
+            found = self._control.pool(resize_to)
+        except RunEnded as error:
+            _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "RUN_ENDED", str(error))
+        except NoPoolYet as error:
+            _abort(context, grpc.StatusCode.UNAVAILABLE, "POOL_NOT_READY", str(error))
+        return pb.Pool(
+            wanted=found.wanted,
+            workers=found.workers,
+            waiting=found.waiting,
+            restarts=found.restarts,
+            set_aside=found.set_aside,
+        )
 
     def WatchRun(self, request: pb.WatchRunRequest, context: grpc.ServicerContext) -> Iterator[pb.WatchRunResponse]:  # noqa: N802
         if not self._places.acquire(blocking=False):

@@ -1,4 +1,4 @@
-"""`plaudit control RUN ACTION`: watches and steers a run, from its own machine or any that reaches it."""
+"""`plaudit control RUN ACTION` and `plaudit pool ACTION RUN`: a run is watched and steered from any machine."""
 
 import json
 import time
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
-from plaudit_client.trainer import Run, Step, TrainerClient, TrainerError
+from plaudit_client.trainer import Pool, Run, Step, TrainerClient, TrainerError
 
 
 def run(target: str, arguments: list[str]) -> int:
-    """`target` is a run folder or host:port. Raises ConfigurationError, DependencyUnreachable, RunFailed."""
-    (action,) = arguments
+    """`target` is a run folder or host:port; an action and what it needs. Raises as all commands do."""
+    action, *values = arguments
     with TrainerClient(_address(target)) as client:
         try:
             _check_folder(target, client.get())
-            _act(client, action)
+            _act(client, action, values)
         except TrainerError as error:
             if error.reason:
                 raise RunFailed(str(error)) from None
@@ -24,7 +24,7 @@ def run(target: str, arguments: list[str]) -> int:
     return 0
 
 
-def _act(client: TrainerClient, action: str) -> None:
+def _act(client: TrainerClient, action: str, values: list[str]) -> None:
     asked: dict[str, Callable[[], Run]] = {
         "get": client.get,
         "pause": client.pause,
@@ -34,6 +34,10 @@ def _act(client: TrainerClient, action: str) -> None:
     if action == "watch":
         for event in client.watch():
             print(_shown(event) if isinstance(event, Run) else _line(event), flush=True)
+    elif action == "pool":
+        print(_shown_pool(client.pool()))
+    elif action == "resize":
+        print(_shown_pool(client.resize_pool(int(*values))))
     elif action == "checkpoint":
         print(client.checkpoint())
     else:
@@ -69,6 +73,16 @@ def _shown(run: Run) -> str:
     if run.checkpoint:
         parts.append(f"checkpoint {Path(run.checkpoint).name}")
     return f"{run.folder}: {', '.join(parts)}"
+
+
+def _shown_pool(pool: Pool) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in sorted(pool.workers.items()) if count)
+    parts = [f"{pool.wanted} workers wanted: {states or 'none there yet'}", f"{pool.waiting} requests waiting"]
+    if pool.restarts:
+        parts.append(f"{pool.restarts} workers replaced")
+    if pool.set_aside:
+        parts.append(f"{pool.set_aside} prompts set aside")
+    return "; ".join(parts)
 
 
 def _line(step: Step) -> str:

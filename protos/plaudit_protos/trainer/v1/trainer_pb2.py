@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'plaudit_protos/trainer/v1/trainer.proto\x12\x19plaudit_protos.trainer.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x01\n\x03Run\x12\x14\n\x06\x66older\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32#.plaudit_protos.trainer.v1.RunStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04step\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05steps\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05phase\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x0elast_step_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\ncheckpoint\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\"\xc3\x01\n\x04Step\x12\x12\n\x04step\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x07metrics\x18\x03 \x03(\x0b\x32,.plaudit_protos.trainer.v1.Step.MetricsEntryB\x04\xe2\x41\x01\x03\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x0f\n\rGetRunRequest\"C\n\x0eGetRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"=\n\x0fWatchRunRequest\x12\x1c\n\tfrom_step\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\x0c\n\n_from_step\"\x87\x01\n\x10WatchRunResponse\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03H\x00\x12\x35\n\x04step\x18\x02 \x01(\x0b\x32\x1f.plaudit_protos.trainer.v1.StepB\x04\xe2\x41\x01\x03H\x00\x42\x07\n\x05\x65vent\"\x11\n\x0fPauseRunRequest\"E\n\x10PauseRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"\x12\n\x10ResumeRunRequest\"F\n\x11ResumeRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"\x16\n\x14\x43heckpointRunRequest\"1\n\x15\x43heckpointRunResponse\x12\x18\n\ncheckpoint\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\"\x10\n\x0eStopRunRequest\"D\n\x0fStopRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03*\xda\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_STARTING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x15\n\x11RUN_STATE_PAUSING\x10\x03\x12\x14\n\x10RUN_STATE_PAUSED\x10\x04\x12\x16\n\x12RUN_STATE_STOPPING\x10\x05\x12\x15\n\x11RUN_STATE_STOPPED\x10\x06\x12\x12\n\x0eRUN_STATE_DONE\x10\x07\x12\x14\n\x10RUN_STATE_FAILED\x10\x08\x32\x97\x05\n\x0eTrainerService\x12\x62\n\x06GetRun\x12(.plaudit_protos.trainer.v1.GetRunRequest\x1a).plaudit_protos.trainer.v1.GetRunResponse\"\x03\x90\x02\x01\x12j\n\x08WatchRun\x12*.plaudit_protos.trainer.v1.WatchRunRequest\x1a+.plaudit_protos.trainer.v1.WatchRunResponse\"\x03\x90\x02\x01\x30\x01\x12h\n\x08PauseRun\x12*.plaudit_protos.trainer.v1.PauseRunRequest\x1a+.plaudit_protos.trainer.v1.PauseRunResponse\"\x03\x90\x02\x02\x12k\n\tResumeRun\x12+.plaudit_protos.trainer.v1.ResumeRunRequest\x1a,.plaudit_protos.trainer.v1.ResumeRunResponse\"\x03\x90\x02\x02\x12w\n\rCheckpointRun\x12/.plaudit_protos.trainer.v1.CheckpointRunRequest\x1a\x30.plaudit_protos.trainer.v1.CheckpointRunResponse\"\x03\x90\x02\x02\x12\x65\n\x07StopRun\x12).plaudit_protos.trainer.v1.StopRunRequest\x1a*.plaudit_protos.trainer.v1.StopRunResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'plaudit_protos/trainer/v1/trainer.proto\x12\x19plaudit_protos.trainer.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x01\n\x03Run\x12\x14\n\x06\x66older\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32#.plaudit_protos.trainer.v1.RunStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04step\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05steps\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05phase\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x0elast_step_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\ncheckpoint\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\"\xd9\x01\n\x04Pool\x12\x14\n\x06wanted\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x43\n\x07workers\x18\x02 \x03(\x0b\x32,.plaudit_protos.trainer.v1.Pool.WorkersEntryB\x04\xe2\x41\x01\x03\x12\x15\n\x07waiting\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08restarts\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tset_aside\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a.\n\x0cWorkersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xc3\x01\n\x04Step\x12\x12\n\x04step\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x07metrics\x18\x03 \x03(\x0b\x32,.plaudit_protos.trainer.v1.Step.MetricsEntryB\x04\xe2\x41\x01\x03\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x0f\n\rGetRunRequest\"C\n\x0eGetRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"=\n\x0fWatchRunRequest\x12\x1c\n\tfrom_step\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\x0c\n\n_from_step\"\x87\x01\n\x10WatchRunResponse\x12\x33\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03H\x00\x12\x35\n\x04step\x18\x02 \x01(\x0b\x32\x1f.plaudit_protos.trainer.v1.StepB\x04\xe2\x41\x01\x03H\x00\x42\x07\n\x05\x65vent\"\x11\n\x0fPauseRunRequest\"E\n\x10PauseRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"\x12\n\x10ResumeRunRequest\"F\n\x11ResumeRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"\x16\n\x14\x43heckpointRunRequest\"1\n\x15\x43heckpointRunResponse\x12\x18\n\ncheckpoint\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\"\x10\n\x0eStopRunRequest\"D\n\x0fStopRunResponse\x12\x31\n\x03run\x18\x01 \x01(\x0b\x32\x1e.plaudit_protos.trainer.v1.RunB\x04\xe2\x41\x01\x03\"\x10\n\x0eGetPoolRequest\"F\n\x0fGetPoolResponse\x12\x33\n\x04pool\x18\x01 \x01(\x0b\x32\x1f.plaudit_protos.trainer.v1.PoolB\x04\xe2\x41\x01\x03\"*\n\x11ResizePoolRequest\x12\x15\n\x07workers\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\"I\n\x12ResizePoolResponse\x12\x33\n\x04pool\x18\x01 \x01(\x0b\x32\x1f.plaudit_protos.trainer.v1.PoolB\x04\xe2\x41\x01\x03*\xda\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_STARTING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x15\n\x11RUN_STATE_PAUSING\x10\x03\x12\x14\n\x10RUN_STATE_PAUSED\x10\x04\x12\x16\n\x12RUN_STATE_STOPPING\x10\x05\x12\x15\n\x11RUN_STATE_STOPPED\x10\x06\x12\x12\n\x0eRUN_STATE_DONE\x10\x07\x12\x14\n\x10RUN_STATE_FAILED\x10\x08\x32\xee\x06\n\x0eTrainerService\x12\x62\n\x06GetRun\x12(.plaudit_protos.trainer.v1.GetRunRequest\x1a).plaudit_protos.trainer.v1.GetRunResponse\"\x03\x90\x02\x01\x12j\n\x08WatchRun\x12*.plaudit_protos.trainer.v1.WatchRunRequest\x1a+.plaudit_protos.trainer.v1.WatchRunResponse\"\x03\x90\x02\x01\x30\x01\x12h\n\x08PauseRun\x12*.plaudit_protos.trainer.v1.PauseRunRequest\x1a+.plaudit_protos.trainer.v1.PauseRunResponse\"\x03\x90\x02\x02\x12k\n\tResumeRun\x12+.plaudit_protos.trainer.v1.ResumeRunRequest\x1a,.plaudit_protos.trainer.v1.ResumeRunResponse\"\x03\x90\x02\x02\x12w\n\rCheckpointRun\x12/.plaudit_protos.trainer.v1.CheckpointRunRequest\x1a\x30.plaudit_protos.trainer.v1.CheckpointRunResponse\"\x03\x90\x02\x02\x12\x65\n\x07StopRun\x12).plaudit_protos.trainer.v1.StopRunRequest\x1a*.plaudit_protos.trainer.v1.StopRunResponse\"\x03\x90\x02\x02\x12\x65\n\x07GetPool\x12).plaudit_protos.trainer.v1.GetPoolRequest\x1a*.plaudit_protos.trainer.v1.GetPoolResponse\"\x03\x90\x02\x01\x12n\n\nResizePool\x12,.plaudit_protos.trainer.v1.ResizePoolRequest\x1a-.plaudit_protos.trainer.v1.ResizePoolResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUN'].fields_by_name['last_step_time']._serialized_options = b'\342A\001\003'
   _globals['_RUN'].fields_by_name['checkpoint']._loaded_options = None
   _globals['_RUN'].fields_by_name['checkpoint']._serialized_options = b'\342A\001\003'
+  _globals['_POOL_WORKERSENTRY']._loaded_options = None
+  _globals['_POOL_WORKERSENTRY']._serialized_options = b'8\001'
+  _globals['_POOL'].fields_by_name['wanted']._loaded_options = None
+  _globals['_POOL'].fields_by_name['wanted']._serialized_options = b'\342A\001\003'
+  _globals['_POOL'].fields_by_name['workers']._loaded_options = None
+  _globals['_POOL'].fields_by_name['workers']._serialized_options = b'\342A\001\003'
+  _globals['_POOL'].fields_by_name['waiting']._loaded_options = None
+  _globals['_POOL'].fields_by_name['waiting']._serialized_options = b'\342A\001\003'
+  _globals['_POOL'].fields_by_name['restarts']._loaded_options = None
+  _globals['_POOL'].fields_by_name['restarts']._serialized_options = b'\342A\001\003'
+  _globals['_POOL'].fields_by_name['set_aside']._loaded_options = None
+  _globals['_POOL'].fields_by_name['set_aside']._serialized_options = b'\342A\001\003'
   _globals['_STEP_METRICSENTRY']._loaded_options = None
   _globals['_STEP_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_STEP'].fields_by_name['step']._loaded_options = None
@@ -71,6 +83,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKPOINTRUNRESPONSE'].fields_by_name['checkpoint']._serialized_options = b'\342A\001\003'
   _globals['_STOPRUNRESPONSE'].fields_by_name['run']._loaded_options = None
   _globals['_STOPRUNRESPONSE'].fields_by_name['run']._serialized_options = b'\342A\001\003'
+  _globals['_GETPOOLRESPONSE'].fields_by_name['pool']._loaded_options = None
+  _globals['_GETPOOLRESPONSE'].fields_by_name['pool']._serialized_options = b'\342A\001\003'
+  _globals['_RESIZEPOOLREQUEST'].fields_by_name['workers']._loaded_options = None
+  _globals['_RESIZEPOOLREQUEST'].fields_by_name['workers']._serialized_options = b'\342A\001\002'
+  _globals['_RESIZEPOOLRESPONSE'].fields_by_name['pool']._loaded_options = None
+  _globals['_RESIZEPOOLRESPONSE'].fields_by_name['pool']._serialized_options = b'\342A\001\003'
   _globals['_TRAINERSERVICE'].methods_by_name['GetRun']._loaded_options = None
   _globals['_TRAINERSERVICE'].methods_by_name['GetRun']._serialized_options = b'\220\002\001'
   _globals['_TRAINERSERVICE'].methods_by_name['WatchRun']._loaded_options = None
@@ -83,38 +101,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINERSERVICE'].methods_by_name['CheckpointRun']._serialized_options = b'\220\002\002'
   _globals['_TRAINERSERVICE'].methods_by_name['StopRun']._loaded_options = None
   _globals['_TRAINERSERVICE'].methods_by_name['StopRun']._serialized_options = b'\220\002\002'
-  _globals['_RUNSTATE']._serialized_start=1201
-  _globals['_RUNSTATE']._serialized_end=1419
+  _globals['_TRAINERSERVICE'].methods_by_name['GetPool']._loaded_options = None
+  _globals['_TRAINERSERVICE'].methods_by_name['GetPool']._serialized_options = b'\220\002\001'
+  _globals['_TRAINERSERVICE'].methods_by_name['ResizePool']._loaded_options = None
+  _globals['_TRAINERSERVICE'].methods_by_name['ResizePool']._serialized_options = b'\220\002\002'
+  _globals['_RUNSTATE']._serialized_start=1630
+  _globals['_RUNSTATE']._serialized_end=1848
   _globals['_RUN']._serialized_start=137
   _globals['_RUN']._serialized_end=368
-  _globals['_STEP']._serialized_start=371
-  _globals['_STEP']._serialized_end=566
-  _globals['_STEP_METRICSENTRY']._serialized_start=520
-  _globals['_STEP_METRICSENTRY']._serialized_end=566
-  _globals['_GETRUNREQUEST']._serialized_start=568
-  _globals['_GETRUNREQUEST']._serialized_end=583
-  _globals['_GETRUNRESPONSE']._serialized_start=585
-  _globals['_GETRUNRESPONSE']._serialized_end=652
-  _globals['_WATCHRUNREQUEST']._serialized_start=654
-  _globals['_WATCHRUNREQUEST']._serialized_end=715
-  _globals['_WATCHRUNRESPONSE']._serialized_start=718
-  _globals['_WATCHRUNRESPONSE']._serialized_end=853
-  _globals['_PAUSERUNREQUEST']._serialized_start=855
-  _globals['_PAUSERUNREQUEST']._serialized_end=872
-  _globals['_PAUSERUNRESPONSE']._serialized_start=874
-  _globals['_PAUSERUNRESPONSE']._serialized_end=943
-  _globals['_RESUMERUNREQUEST']._serialized_start=945
-  _globals['_RESUMERUNREQUEST']._serialized_end=963
-  _globals['_RESUMERUNRESPONSE']._serialized_start=965
-  _globals['_RESUMERUNRESPONSE']._serialized_end=1035
-  _globals['_CHECKPOINTRUNREQUEST']._serialized_start=1037
-  _globals['_CHECKPOINTRUNREQUEST']._serialized_end=1059
-  _globals['_CHECKPOINTRUNRESPONSE']._serialized_start=1061
-  _globals['_CHECKPOINTRUNRESPONSE']._serialized_end=1110
-  _globals['_STOPRUNREQUEST']._serialized_start=1112
-  _globals['_STOPRUNREQUEST']._serialized_end=1128
-  _globals['_STOPRUNRESPONSE']._serialized_start=1130
-  _globals['_STOPRUNRESPONSE']._serialized_end=1198
-  _globals['_TRAINERSERVICE']._serialized_start=1422
-  _globals['_TRAINERSERVICE']._serialized_end=2085
+  _globals['_POOL']._serialized_start=371
+  _globals['_POOL']._serialized_end=588
+  _globals['_POOL_WORKERSENTRY']._serialized_start=542
+  _globals['_POOL_WORKERSENTRY']._serialized_end=588
+  _globals['_STEP']._serialized_start=591
+  _globals['_STEP']._serialized_end=786
+  _globals['_STEP_METRICSENTRY']._serialized_start=740
+  _globals['_STEP_METRICSENTRY']._serialized_end=786
+  _globals['_GETRUNREQUEST']._serialized_start=788
+  _globals['_GETRUNREQUEST']._serialized_end=803
+  _globals['_GETRUNRESPONSE']._serialized_start=805
+  _globals['_GETRUNRESPONSE']._serialized_end=872
+  _globals['_WATCHRUNREQUEST']._serialized_start=874
+  _globals['_WATCHRUNREQUEST']._serialized_end=935
+  _globals['_WATCHRUNRESPONSE']._serialized_start=938
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1073
+  _globals['_PAUSERUNREQUEST']._serialized_start=1075
+  _globals['_PAUSERUNREQUEST']._serialized_end=1092
+  _globals['_PAUSERUNRESPONSE']._serialized_start=1094
+  _globals['_PAUSERUNRESPONSE']._serialized_end=1163
+  _globals['_RESUMERUNREQUEST']._serialized_start=1165
+  _globals['_RESUMERUNREQUEST']._serialized_end=1183
+  _globals['_RESUMERUNRESPONSE']._serialized_start=1185
+  _globals['_RESUMERUNRESPONSE']._serialized_end=1255
+  _globals['_CHECKPOINTRUNREQUEST']._serialized_start=1257
+  _globals['_CHECKPOINTRUNREQUEST']._serialized_end=1279
+  _globals['_CHECKPOINTRUNRESPONSE']._serialized_start=1281
+  _globals['_CHECKPOINTRUNRESPONSE']._serialized_end=1330
+  _globals['_STOPRUNREQUEST']._serialized_start=1332
+  _globals['_STOPRUNREQUEST']._serialized_end=1348
+  _globals['_STOPRUNRESPONSE']._serialized_start=1350
+  _globals['_STOPRUNRESPONSE']._serialized_end=1418
+  _globals['_GETPOOLREQUEST']._serialized_start=1420
+  _globals['_GETPOOLREQUEST']._serialized_end=1436
+  _globals['_GETPOOLRESPONSE']._serialized_start=1438
+  _globals['_GETPOOLRESPONSE']._serialized_end=1508
+  _globals['_RESIZEPOOLREQUEST']._serialized_start=1510
+  _globals['_RESIZEPOOLREQUEST']._serialized_end=1552
+  _globals['_RESIZEPOOLRESPONSE']._serialized_start=1554
+  _globals['_RESIZEPOOLRESPONSE']._serialized_end=1627
+  _globals['_TRAINERSERVICE']._serialized_start=1851
+  _globals['_TRAINERSERVICE']._serialized_end=2729
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,16 @@ class TrainerServiceStub:
                 request_serializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.StopRunRequest.SerializeToString,
                 response_deserializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.StopRunResponse.FromString,
                 _registered_method=True)
+        self.GetPool = channel.unary_unary(
+                '/plaudit_protos.trainer.v1.TrainerService/GetPool',
+                request_serializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.GetPoolRequest.SerializeToString,
+                response_deserializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.GetPoolResponse.FromString,
+                _registered_method=True)
+        self.ResizePool = channel.unary_unary(
+                '/plaudit_protos.trainer.v1.TrainerService/ResizePool',
+                request_serializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.ResizePoolRequest.SerializeToString,
+                response_deserializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.ResizePoolResponse.FromString,
+                _registered_method=True)
 
 
 class TrainerServiceServicer:
@@ -113,6 +123,21 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPool(self, request, context):
+        """The rollout workers as they are now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResizePool(self, request, context):
+        """Grows or shrinks the pool at once: new workers start, those that leave end the group they are at. Lasts as long as
+        the run's process; what resumes begins with the workers that its settings name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +170,16 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.StopRun,
                     request_deserializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.StopRunRequest.FromString,
                     response_serializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.StopRunResponse.SerializeToString,
+            ),
+            'GetPool': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPool,
+                    request_deserializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.GetPoolRequest.FromString,
+                    response_serializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.GetPoolResponse.SerializeToString,
+            ),
+            'ResizePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResizePool,
+                    request_deserializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.ResizePoolRequest.FromString,
+                    response_serializer=plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.ResizePoolResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +345,60 @@ class TrainerService:
             '/plaudit_protos.trainer.v1.TrainerService/StopRun',
             plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.StopRunRequest.SerializeToString,
             plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.StopRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit_protos.trainer.v1.TrainerService/GetPool',
+            plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.GetPoolRequest.SerializeToString,
+            plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.GetPoolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResizePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plaudit_protos.trainer.v1.TrainerService/ResizePool',
+            plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.ResizePoolRequest.SerializeToString,
+            plaudit__protos_dot_trainer_dot_v1_dot_trainer__pb2.ResizePoolResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,8 @@ Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plau
   RUN_ENDED           (FAILED_PRECONDITION) the run is at its end, or on its way there
   CHECKPOINT_FAILED   (INTERNAL) it could not be written; the run ends and says why
   TOO_MANY_WATCHERS   (RESOURCE_EXHAUSTED) as many watch as may
+  POOL_NOT_READY      (UNAVAILABLE) the run is starting and has no rollout workers yet
+  INVALID_WORKERS     (INVALID_ARGUMENT) a pool has 1 to 10000 workers
   DEADLINE_EXCEEDED   the step under way took longer than the caller waited; what was asked is still done after it
 """
 
@@ -54,6 +56,12 @@ class TrainerServiceStub:
     """Writes a checkpoint after the step under way, at once when paused, and answers when it is on the disk."""
     StopRun: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.StopRunRequest, _trainer_pb2.StopRunResponse]
     """Ends the run after the step under way and a checkpoint; the command that started it goes on from there."""
+    GetPool: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.GetPoolRequest, _trainer_pb2.GetPoolResponse]
+    """The rollout workers as they are now."""
+    ResizePool: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.ResizePoolRequest, _trainer_pb2.ResizePoolResponse]
+    """Grows or shrinks the pool at once: new workers start, those that leave end the group they are at. Lasts as long as
+    the run's process; what resumes begins with the workers that its settings name.
+    """
 
 @_typing.type_check_only
 class TrainerServiceAsyncStub(TrainerServiceStub):
@@ -72,6 +80,12 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """Writes a checkpoint after the step under way, at once when paused, and answers when it is on the disk."""
     StopRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StopRunRequest, _trainer_pb2.StopRunResponse]  # type: ignore[assignment]
     """Ends the run after the step under way and a checkpoint; the command that started it goes on from there."""
+    GetPool: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetPoolRequest, _trainer_pb2.GetPoolResponse]  # type: ignore[assignment]
+    """The rollout workers as they are now."""
+    ResizePool: _aio.UnaryUnaryMultiCallable[_trainer_pb2.ResizePoolRequest, _trainer_pb2.ResizePoolResponse]  # type: ignore[assignment]
+    """Grows or shrinks the pool at once: new workers start, those that leave end the group they are at. Lasts as long as
+    the run's process; what resumes begins with the workers that its settings name.
+    """
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     """One training run: it exists for as long as its process does."""
@@ -123,5 +137,23 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_pb2.StopRunResponse, _abc.Awaitable[_trainer_pb2.StopRunResponse]]:
         """Ends the run after the step under way and a checkpoint; the command that started it goes on from there."""
+
+    @_abc_1.abstractmethod
+    def GetPool(
+        self,
+        request: _trainer_pb2.GetPoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.GetPoolResponse, _abc.Awaitable[_trainer_pb2.GetPoolResponse]]:
+        """The rollout workers as they are now."""
+
+    @_abc_1.abstractmethod
+    def ResizePool(
+        self,
+        request: _trainer_pb2.ResizePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.ResizePoolResponse, _abc.Awaitable[_trainer_pb2.ResizePoolResponse]]:
+        """Grows or shrinks the pool at once: new workers start, those that leave end the group they are at. Lasts as long as
+        the run's process; what resumes begins with the workers that its settings name.
+        """
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
