@@ -30,7 +30,7 @@ def state(step: int, merit: float | None = None) -> RunState:
         models,
         {"prompts.data": "cd"},
         ["0/0/0"],
-        {} if merit is None else {BEST: merit},
+        merit={} if merit is None else {BEST: merit},
     )
 
 

@@ -19,6 +19,7 @@ from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import KLSettings, PPOSettings
 from plaudit.trainer.loop import Loop, TooFarFromReference
 from plaudit.trainer.prompts import PromptStream
+from plaudit.trainer.synchronous import SynchronousRollouts
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory
 from tests.policy.tiny import tiny_llama
 
@@ -63,9 +64,9 @@ def policy(tmp_path: Path) -> PolicySettings:
 def make_loop(policy: PolicySettings, missing: int = 0, **ppo: object) -> Loop:
     settings = PPOSettings(**{"learning_rate": 1e-3, "epochs": 2, **ppo})  # type: ignore[arg-type]
     return Loop(
-        PromptStream(EIGHT, per_step=8, samples_per_prompt=1, seed=0), HerePool(policy), LengthScorer(missing),
+        SynchronousRollouts(PromptStream(EIGHT, 8, 1, seed=0), HerePool(policy), LengthScorer(missing), SAMPLING),
         LocalLearner(policy, settings, 1.0, 0), AdaptiveKL(0.1, 1.0, 100), ScoreShaper(settings.scores), settings,
-        SAMPLING, 0, steps=4,
+        0, steps=4,
     )  # fmt: skip
 
 
@@ -87,9 +88,9 @@ def test_a_step_does_what_the_page_says_in_its_order(policy: PolicySettings) -> 
 def test_the_next_step_samples_with_the_weights_that_this_one_learnt(policy: PolicySettings) -> None:
     loop = make_loop(policy)
     loop.step(0)
-    assert isinstance(loop.pool, HerePool)
-    assert loop.pool.version == 1
-    sampled, learnt = dict(loop.pool.model.named_parameters()), unpack(loop.learner.weights())
+    assert isinstance(loop.rollouts.pool, HerePool)
+    assert loop.rollouts.pool.version == 1
+    sampled, learnt = dict(loop.rollouts.pool.model.named_parameters()), unpack(loop.learner.weights())
     assert all(np.array_equal(sampled[name].detach(), tensor) for name, tensor in learnt.items())
     second = loop.step(1)
     assert abs(second["sampler_kl"]) < 1e-4
@@ -133,9 +134,9 @@ class StalePool(HerePool):
 def test_a_kl_far_below_0_is_told(policy: PolicySettings, caplog: pytest.LogCaptureFixture, stale: bool) -> None:
     """Rule 8: the reference's own samples are likelier under the reference than under a policy that has moved on."""
     loop = make_loop(policy, learning_rate=1e-2, sampler_correction="none")
-    loop.prompts = PromptStream(EIGHT, per_step=8, samples_per_prompt=4, seed=0)
+    loop.rollouts.prompts = PromptStream(EIGHT, per_step=8, samples_per_prompt=4, seed=0)
     if stale:
-        loop.pool = StalePool(policy)
+        loop.rollouts.pool = StalePool(policy)
     for step in range(8):
         loop.step(step)
     assert ("docs/troubleshooting.md" in caplog.text) == stale

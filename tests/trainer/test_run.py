@@ -14,12 +14,14 @@ from plaudit.trainer.checkpoint import RunState
 from plaudit.trainer.control import Control
 from plaudit.trainer.loop import TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
+from plaudit.trainer.roles import Position
 from plaudit.trainer.run import Run
 from plaudit.trainer.settings import CheckpointSettings, SamplesSettings
 
 
 def run_of(loop: Mock) -> Run:
     """Draws no samples."""
+    loop.rollouts.position = lambda step: Position([], 0)
     return Run(
         settings=SimpleNamespace(
             samples=SamplesSettings(every=1, best_of=0), folder="run",
@@ -32,7 +34,7 @@ def run_of(loop: Mock) -> Run:
         pool=SimpleNamespace(counts=PoolCounts(), set_aside=[]),
         scorer=SimpleNamespace(missing=Counter(), retries=0),
         control=Control(Path("run"), 3),
-        state=RunState(0, {}, {}, {}, {}, []),
+        state=RunState(0, {}, {}, {}, {}),
         prompts={},
         recent=deque(maxlen=2),
     )  # fmt: skip

@@ -121,6 +121,32 @@ def test_a_run_leaves_its_folder_behind_and_resumes_bit_for_bit(tmp_path: Path, 
     check_folder(whole)
 
 
+def test_an_overlapped_run_is_killed_stopped_and_goes_on_and_keeps_its_bound(
+    tmp_path: Path, server: FakeRewardServer
+) -> None:
+    rollout = {"workers": 2, "group_size": 2, "mode": "overlapped", "max_staleness": 1}
+    path, folder = settings_file(tmp_path, server.address, steps=30, rollout=rollout), tmp_path / "run"
+    process = start(path)
+    wait_for(folder / "checkpoints" / "step-00004", process)
+    process.kill()
+    process.communicate()
+    process = start(path)
+    wait_for(folder / "checkpoints" / "step-00009", process)
+    assert "stopping" in steer(folder, "stop")
+    code, errors = finish(process)
+    assert code == 0, errors
+    rows = metrics_of(folder)
+    assert 9 <= len(rows) < 30
+    assert all(row["staleness_0"] + row["staleness_1"] == row["episodes"] == 8 for row in rows)
+    assert sum(row["staleness_1"] for row in rows) > 0, "nothing was generated while the learner was at its step"
+    state = json.loads((sorted((folder / "checkpoints").iterdir())[-1] / "state.json").read_text())
+    dropped = sum(row["stale_dropped"] for row in rows)
+    assert 0 <= state["drawn"] - len(rows) * 8 - len(state["in_flight"]) - dropped <= 8
+    code, errors = finish(start(path, "rollout.mode=synchronous"))
+    assert code == 2
+    assert "another 'rollout.mode'" in errors
+
+
 def check_folder(folder: Path) -> None:
     rows = metrics_of(folder)
     assert [row["step"] for row in rows] == [0, 1, 2, 3]

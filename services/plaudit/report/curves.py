@@ -15,6 +15,7 @@ from plaudit.uncertainty import Estimate
 PHASES = {
     "generate": "Generate",
     "score": "Score",
+    "wait": "Wait for rollouts",
     "evaluate": "Evaluate",
     "update": "Update",
     "sync": "Sync weights",

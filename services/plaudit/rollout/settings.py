@@ -14,6 +14,9 @@ Positive = Annotated[float, Field(gt=0)]
 class RolloutSettings:
     """The pool of Ray actors that generate."""
 
+    # overlapped: generation and scoring go on while the learner updates, and no run is the same twice
+    mode: Literal["synchronous", "overlapped"] = "synchronous"
+    max_staleness: Annotated[int, Field(ge=0)] = 1  # overlapped: updates that a response may be behind the learner
     workers: Annotated[int, Field(ge=1)] = 2
     group_size: Annotated[int, Field(ge=1)] = 16  # requests generated together; results depend on it, not on `workers`
     cpus_per_worker: Positive = 1.0  # also its torch threads: results depend on it

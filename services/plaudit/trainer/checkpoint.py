@@ -45,7 +45,8 @@ class RunState:
     scores: dict[str, float]  # their running moments
     reward_models: dict[str, dict[str, str]]  # by service: `name` and `sha256` of the one that scored so far
     data: dict[str, str]  # SHA-256 of prompts, held-out prompts and texts
-    in_flight: list[str]  # ids of the responses that step `step` asks for: a process that dies is at them
+    in_flight: list[str] = field(default_factory=list)  # ids of requests drawn and not trained on
+    drawn: int = 0  # prompts drawn from the endless stream: the next one's place
     set_aside: dict[str, list[str]] = field(default_factory=dict)  # ids of prompts that kill workers, by data
     merit: dict[str, float] = field(default_factory=dict)  # of the metric that `checkpoints.best_by` names, its mean
 

@@ -40,7 +40,7 @@ class State(StrEnum):
 ENDS = (State.STOPPED, State.DONE, State.FAILED)
 POLL_SECONDS = 0.2
 """How often a paused run looks whether SIGTERM came."""
-GIVEN_UP = ("samples", "generate", "score", "evaluate")
+GIVEN_UP = ("samples", "generate", "score", "wait", "evaluate")
 """Phases that leave no trace in what a checkpoint holds, and so does entering the next one, "update"."""
 
 

@@ -7,9 +7,9 @@
       │                                                        6. update        │
     1. prompts                                                 5. advantages: here, on the whole batch
 
-Synchronous: the loop waits for each step in turn. Workers idle while the learner updates and the learner idles while
-they generate, so every trajectory is sampled with the weights it is trained on, and a run is the same bit for bit
-however many workers there are and whichever of them die.
+Steps 1 to 3 are those of `Rollouts`, of which there are two. `synchronous.py` does them in turn, on the policy that is
+trained: the same bit for bit however many workers there are and whichever of them die. `overlapped.py` does them ahead,
+while the learner is at 4 to 7: nobody waits for anybody, and the responses are a little older than the policy.
 """
 
 import logging
@@ -26,9 +26,8 @@ from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.targets import make_targets
 from plaudit.trainer.pretraining import TextStream
-from plaudit.trainer.prompts import PromptStream
-from plaudit.trainer.roles import RolloutPool, Scorer
-from plaudit.trajectory import Sampling, ScoredTrajectory, TrainingBatch, Trajectory
+from plaudit.trainer.roles import Rollouts
+from plaudit.trajectory import ScoredTrajectory, TrainingBatch
 from plaudit.uncertainty import Estimate
 
 Metrics = dict[str, float]
@@ -44,14 +43,11 @@ class TooFarFromReference(RunFailed):
 class Loop:
     """Joins the three roles. Owns no model, no actor and no connection."""
 
-    prompts: PromptStream
-    pool: RolloutPool
-    scorer: Scorer
+    rollouts: Rollouts
     learner: Learner
     controller: KLController
     shaper: ScoreShaper
     ppo: PPOSettings
-    sampling: Sampling
     pad_token_id: int
     steps: int
     texts: TextStream | None = None
@@ -63,21 +59,9 @@ class Loop:
         started = monotonic()
         self._seconds = {}
 
-        # 1. Which prompts: a function of the run seed and the step.
-        requests = self.prompts.requests(step)
-
-        # 2. The current policy answers them, in the workers.
-        with self._phase("generate"):
-            trajectories = self.pool.generate(requests, self.sampling)
-        if not trajectories:
-            raise RunFailed(f"step {step}: every prompt is set aside")
-        _check_versions(trajectories, step)
-
-        # 3. The reward server judges the answers. What has no score is dropped, never given a number.
-        with self._phase("score"):
-            scored = [one for one in self.scorer.score(trajectories) if one is not None]
-        if not scored:
-            raise RunFailed(f"step {step}: no trajectory has a reward")
+        # 1. to 3. Prompts, the policy's responses to them, and what the reward server says of those.
+        collected = self.rollouts.collect(step, self._phase)
+        scored = collected.scored
 
         # 4. Log-probabilities before the update, the reference's, and values.
         batch = TrainingBatch.assemble(scored, self.pad_token_id)
@@ -98,7 +82,7 @@ class Loop:
 
         # 7. The workers get the new policy; version n has seen n updates.
         with self._phase("sync"):
-            self.pool.set_weights(step + 1, self.learner.weights())
+            self.rollouts.publish(step + 1, self.learner.weights())
 
         # 8. The KL controller sets the weight of the next step's penalty.
         self.controller.update(learning["kl"], episodes=len(scored))
@@ -109,16 +93,10 @@ class Loop:
             **update,
             "kl_coef": kl_coef,
             "peak_memory_bytes": self.learner.peak_memory_bytes(),
-            "missing_rewards": len(trajectories) - len(scored),
-            "set_aside": len(requests) - len(trajectories),  # their prompts kill workers
-            "generated_tokens": sum(len(one.response_ids) for one in trajectories),  # those without a reward too
+            **collected.counts,
             **{f"seconds_{phase}": spent for phase, spent in self._seconds.items()},
             "seconds_step": monotonic() - started,
         }
-
-    def in_flight(self, step: int) -> list[str]:
-        """Ids of the responses that step `step` asks for."""
-        return [request.id for request in self.prompts.requests(step)]
 
     def _stay_near_reference(self, step: int, kl: float) -> None:
         """The brake on the whole run."""
@@ -136,12 +114,6 @@ class Loop:
         started = monotonic()
         yield
         self._seconds[name] = monotonic() - started
-
-
-def _check_versions(trajectories: list[Trajectory], step: int) -> None:
-    """On-policy means sampled with the weights that learn now."""
-    if stale := sorted({one.weight_version for one in trajectories} - {step}):
-        raise RunFailed(f"step {step}: the workers sampled with the weights of version {stale[0]}")
 
 
 def _check_samples(kl: Estimate, step: int) -> None:

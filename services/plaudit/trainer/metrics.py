@@ -76,6 +76,15 @@ class TrainerMetrics:
         self._restarts = Counter(
             "plaudit_rollout_worker_restarts", "Workers replaced since the start.", registry=self.registry
         )
+        self._staleness = Histogram(
+            "plaudit_trainer_staleness_steps",
+            "Updates between the weights that sampled a response and those that learn from it.",
+            registry=self.registry,
+            buckets=(0, 1, 2, 3, 4, 6, 8, 12, 16),
+        )
+        self._stale = Counter(
+            "plaudit_trainer_stale_dropped", "Responses dropped as older than the bound.", registry=self.registry
+        )
         self._duplicates = Counter(
             "plaudit_rollout_duplicates_dropped", "Trajectories that came twice.", registry=self.registry
         )
@@ -130,13 +139,18 @@ class TrainerMetrics:
         self._trajectories.labels("set_aside").inc(metrics["set_aside"])
         self._version.set(step + 1)
         self._generated.inc(metrics["generated_tokens"])
-        self._generation.observe(metrics["seconds_generate"])
+        if "seconds_generate" in metrics:
+            self._generation.observe(metrics["seconds_generate"])
+        self._stale.inc(metrics.get("stale_dropped", 0))
         self._nonfinite.inc(self._since("nonfinite", int(metrics["nonfinite_updates"])))
         for name in self._learning.keys() & metrics.keys():
             self._learning[name].set(metrics[name])
         for name, value in metrics.items():
             if found := re.fullmatch(r"(score|disagreement)_(\w+)_mean", name):
                 self._services[found[1]].labels(found[2]).set(value)
+            if found := re.fullmatch(r"staleness_(\d+)", name):
+                for _ in range(int(value)):
+                    self._staleness.observe(int(found[1]))
             if name.startswith("seconds_") and name != "seconds_step":  # the whole is not one of its parts
                 self._phase.labels(name.removeprefix("seconds_")).observe(value)
 

@@ -54,26 +54,34 @@ class PromptStream:
 
     def __init__(self, prompts: Sequence[Prompt], per_step: int, samples_per_prompt: int, seed: int) -> None:
         self._prompts = prompts
-        self._per_step = per_step
-        self._samples = samples_per_prompt
+        self.per_step, self.samples_per_prompt = per_step, samples_per_prompt
         self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._prompts)
 
     def requests(self, step: int) -> list[RolloutRequest]:
         """The requests of one step: `per_step` prompts, `samples_per_prompt` responses each."""
-        first = step * self._per_step
-        return [
-            RolloutRequest(self._prompts[index], visit, sample)
-            for visit, index in (self._at(place) for place in range(first, first + self._per_step))
-            for sample in range(self._samples)
-        ]
+        places = range(self.drawn_before(step), self.drawn_before(step + 1))
+        return [request for place in places for request in self.visit(place)]
 
-    def sha256(self) -> str:
-        """Of every prompt."""
-        return prompts_sha256(self._prompts)
+    def drawn_before(self, step: int) -> int:
+        """How many prompts earlier steps asked for."""
+        return step * self.per_step
 
-    def _at(self, place: int) -> tuple[int, int]:
-        """The pass and the prompt's index at one place of the endless stream."""
-        return place_in_passes((self._seed,), place, len(self._prompts))
+    def visit(self, place: int) -> list[RolloutRequest]:
+        """`samples_per_prompt` responses to the prompt at one place of the endless stream."""
+        visit, index = place_in_passes((self._seed,), place, len(self._prompts))
+        return [RolloutRequest(self._prompts[index], visit, sample) for sample in range(self.samples_per_prompt)]
+
+    def named(self, ids: Sequence[str]) -> list[list[RolloutRequest]]:
+        """The requests of these ids, by visit."""
+        prompts = {prompt.id: prompt for prompt in self._prompts}
+        visits: dict[tuple[str, str], list[RolloutRequest]] = {}
+        for prompt, visit, sample in (name.rsplit("/", 2) for name in ids):
+            request = RolloutRequest(prompts[prompt], int(visit), int(sample))
+            visits.setdefault((prompt, visit), []).append(request)
+        return list(visits.values())
 
 
 def _prompt(row: Row, index: int, tokenizer: PreTrainedTokenizerBase, template: Template) -> Prompt:

@@ -145,6 +145,7 @@ def leave_no_trace(folder: Path) -> None:
 def _fixed(settings: TrainSettings) -> dict[str, Any]:
     """What a run keeps to: of its reward services, what each counts for."""
     fixed = {name: value for name, value in dataclasses.asdict(settings).items() if name not in MAY_CHANGE}
+    fixed["rollout"] = {"mode": settings.rollout.mode}
     fixed["reward"] = (settings.reward.weight, settings.reward.pessimism)
     fixed["more_rewards"] = {name: (one.weight, one.pessimism) for name, one in settings.more_rewards.items()}
     return fixed

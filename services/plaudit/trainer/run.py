@@ -27,6 +27,7 @@ from plaudit.trainer.checkpoint import RunState
 from plaudit.trainer.control import Control, State, StepGivenUp
 from plaudit.trainer.loop import Loop, Metrics, TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
+from plaudit.trainer.overlapped import OverlappedRollouts
 from plaudit.trainer.pretraining import TextStream, read_texts
 from plaudit.trainer.prompts import PromptStream, prompts_sha256, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
@@ -39,10 +40,12 @@ from plaudit.trainer.record import (
     leave_no_trace,
     lock_folder,
 )
+from plaudit.trainer.roles import Position, Rollouts
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
 from plaudit.trainer.service import TrainerServicer, serving
 from plaudit.trainer.settings import TrainSettings
+from plaudit.trainer.synchronous import SynchronousRollouts
 from plaudit.trajectory import Prompt, Sampling
 from plaudit_client import ModelInfo
 
@@ -155,8 +158,9 @@ class Run:
     def _save(self) -> Path:
         settings = self.settings.checkpoints
         with self.metrics.checkpoint():
-            in_flight = self.loop.in_flight(self.state.step)
-            state = replace(self.state, merit=self._merit(), in_flight=in_flight, set_aside=self._set_aside())
+            in_flight, drawn = self.loop.rollouts.position(self.state.step)
+            now = replace(self.state, in_flight=in_flight, drawn=drawn)
+            state = replace(now, merit=self._merit(), set_aside=self._set_aside())
             path = checkpoint.save(self._checkpoints, state, self.loop.learner, settings.keep, settings.best_by)
         self.control.saved(path)
         return path
@@ -230,21 +234,25 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     stack.callback(pool.close)
     control.has_pool(pool)
 
-    loop = _loop(settings, tokenizer, prompts, texts, pool, scorer, learner)
+    stop_ids = load_stop_token_ids(settings.policy, tokenizer)
+    sampling = Sampling(settings.max_new_tokens, settings.temperature, stop_ids, settings.seed)
+    rollouts = _rollouts(settings, prompts, pool, scorer, sampling, control.check)
+    stack.callback(rollouts.close)
+    loop = _loop(settings, int(tokenizer.pad_token_id), texts, rollouts, learner)
     sampler = Sampler(
         folder=folder / "samples",
         prompts=held_out,
         per_prompt=settings.samples.per_prompt,
         best_of=settings.samples.best_of,
-        sampling=loop.sampling,
+        sampling=sampling,
         pool=pool,
         scorer=scorer,
         learner=learner,
         pad_token_id=loop.pad_token_id,
     )
 
-    state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, held_out, reward_models), loop)
     named_prompts = {PROMPTS: prompts, HELD_OUT: held_out}
+    state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, named_prompts, reward_models), loop)
     pool.leave_out(p for name, ids in state.set_aside.items() for p in named_prompts[name] if p.id in set(ids))
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
@@ -262,31 +270,40 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
         flush=True,
     )
     recent = deque(earlier, maxlen=settings.checkpoints.every)
+    if state.step < settings.steps:
+        rollouts.begin(state.step, Position(state.in_flight, state.drawn))
     return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state, named_prompts, recent)
 
 
-def _loop(
+def _rollouts(
     settings: TrainSettings,
-    tokenizer: PreTrainedTokenizerBase,
     prompts: list[Prompt],
-    texts: TextStream | None,
     pool: RayRolloutPool,
     scorer: RemoteScorer,
-    learner: Learner,
+    sampling: Sampling,
+    on_wait: Callable[[], None],
+) -> Rollouts:
+    """In the mode that the settings ask for."""
+    per_step = settings.batch_size // settings.samples_per_prompt
+    stream = PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed)
+    if settings.rollout.mode == "synchronous":
+        return SynchronousRollouts(stream, pool, scorer, sampling)
+    return OverlappedRollouts(
+        stream, pool, scorer, sampling, max_staleness=settings.rollout.max_staleness, on_wait=on_wait
+    )
+
+
+def _loop(
+    settings: TrainSettings, pad_token_id: int, texts: TextStream | None, rollouts: Rollouts, learner: Learner
 ) -> Loop:
     """At its first step."""
-    stop_ids = load_stop_token_ids(settings.policy, tokenizer)
-    per_step = settings.batch_size // settings.samples_per_prompt
     return Loop(
-        prompts=PromptStream(prompts, per_step, settings.samples_per_prompt, settings.seed),
-        pool=pool,
-        scorer=scorer,
+        rollouts=rollouts,
         learner=learner,
         controller=kl_controller(settings.ppo.kl),
         shaper=ScoreShaper(settings.ppo.scores),
         ppo=settings.ppo,
-        sampling=Sampling(settings.max_new_tokens, settings.temperature, stop_ids, settings.seed),
-        pad_token_id=int(tokenizer.pad_token_id),
+        pad_token_id=pad_token_id,
         steps=settings.steps,
         texts=texts,
     )
@@ -337,15 +354,17 @@ def _learner(settings: TrainSettings) -> Learner:
     )
 
 
-def _fresh_state(loop: Loop, held_out: Sequence[Prompt], reward_models: Mapping[str, ModelInfo]) -> RunState:
+def _fresh_state(
+    loop: Loop, prompts: Mapping[str, Sequence[Prompt]], reward_models: Mapping[str, ModelInfo]
+) -> RunState:
     """Of a run that begins."""
-    data = {PROMPTS: loop.prompts.sha256(), HELD_OUT: prompts_sha256(held_out)}
+    data = {name: prompts_sha256(listed) for name, listed in prompts.items()}
     if loop.texts is not None:
         data["pretraining.data"] = loop.texts.sha256()
     models = {
         name: {"name": model.name, "sha256": model.provenance.weights_sha256} for name, model in reward_models.items()
     }
-    return RunState(0, loop.controller.state(), loop.shaper.state(), models, data, loop.in_flight(0))
+    return RunState(0, loop.controller.state(), loop.shaper.state(), models, data)
 
 
 def _resume(folder: Path, fresh: RunState, loop: Loop) -> tuple[RunState, Path | None]:

@@ -7,6 +7,7 @@ counted by its reason, and is dropped from the step. A number is never made up f
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Lock
 
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.reward_server import errors_explained, open_client, score_item
@@ -78,7 +79,8 @@ class RemoteScorer:
         alone = len(rewards) == 1
         self._services = {name: RewardService(name, settings, alone=alone) for name, settings in rewards.items()}
         self._max_missing_ratio = max_missing_ratio
-        self._threads = ThreadPoolExecutor(len(rewards), thread_name_prefix="reward-service")
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._counting = Lock()
         self.missing: Counter[str] = Counter()  # reason -> trajectories without a score, over the run
         self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
 
@@ -88,24 +90,32 @@ class RemoteScorer:
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
         """In order; raises RunFailed when more than `max_missing_ratio` have no score, and as `errors_explained`."""
+        asked = self._threads.submit(self.ask, trajectories)
+        while wait([asked], timeout=LOOK_SECONDS).not_done:
+            self.on_wait()
+        scored = asked.result()
+        self.check_missing(scored.count(None), len(scored))
+        return scored
+
+    def ask(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
+        """In order, however many have no score; from any thread. Raises as `errors_explained`."""
         items = [_item(trajectory) for trajectory in trajectories]
         services = list(self._services.values())
-        asked = [self._threads.submit(service.ask, items) for service in services]
-        while wait(asked, timeout=LOOK_SECONDS).not_done:
-            self.on_wait()
-        answers = [one.result() for one in asked]
-        scored = [
+        with ThreadPoolExecutor(len(services), thread_name_prefix="reward-service") as threads:  # all at once
+            answers = list(threads.map(lambda service: service.ask(items), services))
+        return [
             self._scored(trajectory, dict(zip(services, results, strict=True)))
             for trajectory, *results in zip(trajectories, *answers, strict=True)
         ]
-        missing = sum(one is None for one in scored)
-        if missing > self._max_missing_ratio * len(scored):
+
+    def check_missing(self, missing: int, asked: int) -> None:
+        """Raises RunFailed when so many of those that were asked for have no score."""
+        if missing > self._max_missing_ratio * asked:
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.missing.most_common(3))
             raise RunFailed(
-                f"{missing} of {len(scored)} trajectories have no reward (over the run: {reasons}): more than "
+                f"{missing} of {asked} trajectories have no reward (over the run: {reasons}): more than "
                 f"max_missing_ratio {self._max_missing_ratio:g} allows"
             )
-        return scored
 
     @property
     def retries(self) -> int:
@@ -125,7 +135,8 @@ class RemoteScorer:
         parts: dict[str, float] = {}
         for service, result in results.items():
             if isinstance(result, ScoreFailure):
-                self.missing[result.reason] += 1
+                with self._counting:
+                    self.missing[result.reason] += 1
                 return None
             value, reported = service.read(result)
             total += value
