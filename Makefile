@@ -25,7 +25,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(RUN) python -m pytest -n 2 -m "$(QUICK) and not ray" $(ARGS)
-	@$(RUN) python -m pytest -m "$(QUICK) and ray" $(ARGS)
+	@$(RUN) python -m pytest -n 2 --dist loadfile -m "$(QUICK) and ray" $(ARGS)
 
 test-system: $(READY)
 	@$(RUN) tests/system/packages.sh

@@ -14,7 +14,7 @@ RAY = ("rollout", "trainer", "examples", "ppo/test_learner.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests that start Ray: they run one after the other, two Rays on one small machine lose nodes."""
+    """Marks tests that start Ray: no more of them at a time than there are workers of pytest, a file each."""
     here = Path(__file__).parent
     for item in items:
         if item.path.relative_to(here).as_posix().startswith(RAY):

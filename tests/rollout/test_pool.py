@@ -157,10 +157,10 @@ def test_whoever_waits_goes_before_what_was_submitted(tmp_path):
 
 
 def test_the_pool_grows_and_shrinks_while_it_generates(tmp_path):
-    many = [RolloutRequest(Prompt(f"p{n}", (n,))) for n in range(400)]
+    many = [RolloutRequest(Prompt(f"p{n}", (n,))) for n in range(240)]
     with _pool(_echo(tmp_path), HERE + "Slow", workers=1, group_size=4) as pool:
         pool.set_weights(3, _flat(3))
-        sizes = {40: 3, 280: 1}
+        sizes = {20: 3, 200: 1}
         pool.on_progress = lambda done, _: pool.resize(sizes.pop(done)) if done in sizes else None
         most = 0
 
