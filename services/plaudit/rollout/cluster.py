@@ -40,10 +40,11 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
     if address is None:
         _start_here(num_cpus)
         return RayConnection(owned=True)
-    _wait_for(address, timeout_s)
+    here = _wait_for(address, timeout_s)
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s, where Ray makes 20
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        # Its own guess at this machine's address may be the head's: workers elsewhere would answer to that one.
+        ray.init(address, _node_ip_address=here, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, TimeoutError) as error:
         raise _unreachable(address, first_line(error)) from None
     return RayConnection(owned=True)
@@ -65,17 +66,17 @@ def _start_here(num_cpus: int) -> None:
         raise DependencyUnreachable(f"Ray did not start on this machine ({first_line(error)}): {remedy}") from error
 
 
-def _wait_for(address: str, timeout_s: float) -> None:
-    """Until the port accepts: Ray's own attempt takes long and prints much."""
+def _wait_for(address: str, timeout_s: float) -> str | None:
+    """Until the port accepts: Ray's own attempt takes long and prints much. The address that reached it, if known."""
     if address == "auto":
-        return
+        return None
     host, port = _head_of(address)
     give_up = time.monotonic() + timeout_s
     while True:
         try:
             left = give_up - time.monotonic()
-            socket.create_connection((host, port), timeout=max(_PROBE_EVERY_S, left)).close()
-            return
+            with socket.create_connection((host, port), timeout=max(_PROBE_EVERY_S, left)) as reached:
+                return str(reached.getsockname()[0])
         except OSError as error:
             if time.monotonic() > give_up:
                 raise _unreachable(address, f"{error}, for {timeout_s:g} s") from None

@@ -62,6 +62,7 @@ class PoolCounts:
     workers: Counter[str] = field(default_factory=Counter)  # by `SlotState`
     wanted: int = 0  # workers
     waiting: int = 0  # requests that nobody is at
+    oldest_version: int = ON_DISK  # of the weights of any worker that is up
     set_aside: int = 0  # prompts
     sync_s: float = 0.0  # from `set_weights` to the last worker that has loaded them so far
     busy_s: float = 0.0  # that workers spent generating
@@ -312,6 +313,7 @@ class RayRolloutPool:
             workers=Counter(slot.state.value for slot in self._slots),
             wanted=len(staying),
             waiting=self._dispatch.waiting,
+            oldest_version=min((slot.version for slot in self._slots if slot.alive), default=ON_DISK),
             set_aside=len(self._dispatch.set_aside),
             sync_s=self._sync_s,
             busy_s=self._busy_s,

@@ -1,0 +1,84 @@
+"""kill -9 of random rollout workers, every few seconds through the demo's whole PPO run: nobody could tell."""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.trainer.programs import metrics_of
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = ROOT / "examples/demo/settings"
+KILL_EVERY_S = 3.0
+
+
+class Killer(threading.Thread):
+    """Ends a worker of a process, again and again, until told to stop."""
+
+    def __init__(self, driver: int) -> None:
+        super().__init__(daemon=True)
+        self.driver, self.killed, self.over = psutil.Process(driver), 0, threading.Event()
+        self._random = random.Random(0)
+
+    def run(self) -> None:
+        while not self.over.wait(KILL_EVERY_S):
+            try:
+                workers = [one for one in self.driver.children(recursive=True) if _is_worker(one)]
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                return
+            if workers:
+                self._random.choice(workers).kill()
+                self.killed += 1
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Ray names a process after its actor and what it is at: ray::RolloutWorker.generate."""
+    return any("RolloutWorker" in part for part in process.cmdline())
+
+
+@pytest.mark.long
+def test_workers_killed_through_the_whole_demo_change_nothing(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    subprocess.run([sys.executable, ROOT / "examples/demo/run.py", "--folder", demo], check=True)
+    serve = [sys.executable, "-m", "plaudit.cli", "serve", SETTINGS / "serve.yaml", f"ready_file={demo}/again.json"]
+    model = json.dumps([{"name": "demo", "model": str(demo / "reward_model")}])
+    served = subprocess.Popen([*serve, "address=127.0.0.1:0", "http_address=127.0.0.1:0", f"models={model}"])
+    try:
+        while not (demo / "again.json").exists():
+            assert served.poll() is None
+            threading.Event().wait(0.2)
+        address = json.loads((demo / "again.json").read_text())["address"]
+        train = [sys.executable, "-m", "plaudit.cli", "train", SETTINGS / "train.yaml", f"folder={demo}/killed"]
+        own = {
+            "policy.model": demo / "sft",
+            "prompts.data.source": demo / "data/practice.jsonl",
+            "prompts.held_out.source": demo / "data/held_out.jsonl",
+            "reward.address": address,
+        }
+        process = subprocess.Popen([*train, *(f"{key}={value}" for key, value in own.items())])
+        killer = Killer(process.pid)
+        killer.start()
+        assert process.wait(3600) == 0
+        killer.over.set()
+    finally:
+        served.terminate()
+        served.wait()
+    print(f"{killer.killed} workers killed")
+    assert killer.killed >= 20
+    whole, killed = metrics_of(demo / "ppo"), metrics_of(demo / "killed")
+    assert len(killed) == len(whole) == 30
+    assert sum(row["episodes"] for row in killed) == 30 * 64, "every prompt gave one trajectory"
+    assert killed == whole
+    for samples in sorted((demo / "killed/samples").glob("*.jsonl")):
+        ours, theirs = (_answers(folder / "samples" / samples.name) for folder in (demo / "killed", demo / "ppo"))
+        assert ours == theirs
+
+
+def _answers(path: Path) -> list[tuple[str, str]]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(row["prompt_id"], row["response"]) for row in rows]
