@@ -2,7 +2,7 @@
 # make check    format, lint, types, import contracts, generated code fresh
 # make test     at most 10 minutes on two cores; PyPI only
 # make help     the rest
-.PHONY: help demo test test-system test-learning test-long check protos format bench bench-reward clean
+.PHONY: help demo test test-system test-learning test-long check protos format bench bench-reward bench-scale clean
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 QUICK := not system and not learning and not long
 
 help:
-	@sed -n 's/^# //p' Makefile; echo "make test-system test-learning test-long protos format bench bench-reward clean"
+	@sed -n 's/^# //p' Makefile; echo "make test-system test-learning test-long protos format bench bench-reward bench-scale clean"
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
@@ -60,6 +60,9 @@ bench-reward: $(READY)
 	@for part in overhead closed_loop overload deadlines latency; do \
 		$(RUN) python benchmarks/reward/$$part.py $(ARGS) || exit; \
 	done
+
+bench-scale: $(READY)
+	@for part in scale overlap weights; do $(RUN) python benchmarks/scale/$$part.py $(ARGS) || exit; done
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
