@@ -223,6 +223,7 @@ class RayRolloutPool:
         for _ in range(workers - len(staying)):
             slot = Slot(self._settings)
             self._slots[slot] = self._loop.create_task(self._fill(slot))
+            self._slots[slot].add_done_callback(partial(self._left, slot))
         self._notify()
 
     async def _fill(self, slot: Slot) -> None:
@@ -237,7 +238,12 @@ class RayRolloutPool:
                     await asyncio.sleep(_rest(slot.failed_starts))
         finally:
             slot.dismiss()
-            del self._slots[slot]
+
+    def _left(self, slot: Slot, task: asyncio.Task[None]) -> None:
+        """The place is no more."""
+        del self._slots[slot]
+        if not task.cancelled() and (error := task.exception()) is not None:  # a mistake in this file
+            self._dispatch.fail(RunFailed(f"the rollout pool failed ({type(error).__name__}: {error})"))
 
     async def _employ(self, slot: Slot) -> None:
         """One worker, until it is lost or not wanted any more."""
