@@ -99,7 +99,7 @@ def measure(generate_s: float, score_s: float, train_s: float, steps: int) -> Me
     pool = RayRolloutPool(settings, PolicySettings(model="none"), engine=KIND)
     prompts = PromptStream([Prompt(str(n), (each,), text="") for n in range(1000)], BATCH, 1, seed=0)
     rollouts = OverlappedRollouts(
-        prompts, pool, SleepingScorer(score_s / BATCH), Sampling(2, 1.0, (), 0), max_staleness=2
+        prompts, pool, SleepingScorer(score_s / BATCH), Sampling(2, 1.0, (), 0), max_staleness=2, steps=WARM_UP + steps
     )
     while pool.counts.alive < WORKERS:
         time.sleep(0.1)

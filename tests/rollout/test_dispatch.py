@@ -57,7 +57,7 @@ def test_whoever_dies_and_whoever_is_slow_every_request_is_answered_once(
     asked = Asked(dispatch, _requests(count), fixed=fixed)
     poisonous = {f"p{n}" for n in poison if n < count}
     running: dict[int, Run] = {}
-    now, chance_deaths = 0.0, 20
+    now, chance_deaths = 0.0, 6  # fewer than make a group look as if it could not be generated together
     while dispatch.busy:
         now += random.choice([0.1, 1.0, 10.0])
         for worker in range(workers):
@@ -135,6 +135,59 @@ def test_a_group_that_costs_three_workers_is_tried_alone_and_goes_out_whole_agai
     assert run is not None
     dispatch.deliver(run, _answers(run))
     assert [one.response_text for one in asked.there] == ["p0/0/0,p1/0/0"] * 2
+
+
+def test_a_group_that_dies_as_a_whole_again_and_again_ends_the_order() -> None:
+    """Too large for the workers, though each of its requests is not."""
+    dispatch = _dispatch(2)
+    asked = Asked(dispatch, _requests(2), fixed=True)
+    for _ in range(3):
+        _lose(dispatch, 3)
+        for _ in range(2):
+            run = dispatch.take("worker", 0)
+            assert run is not None
+            dispatch.deliver(run, _answers(run))
+            dispatch.ended(run, 1)
+    (failed,) = asked.events
+    assert isinstance(failed, Failed)
+    assert "prompts 'p0', 'p1'" in str(failed.error)
+    assert "rollout.group_size" in str(failed.error)
+
+
+def test_who_was_never_alone_with_its_worker_is_not_set_aside() -> None:
+    """The group's third loss falls on the last response that is missing: it is tried alone first."""
+    dispatch = _dispatch(2)
+    asked = Asked(dispatch, _requests(2), fixed=False)
+    _lose(dispatch, 2)
+    run = dispatch.take("worker", 0)
+    assert run is not None
+    dispatch.deliver(run, _answers(run)[:1])
+    dispatch.lost(run, "chance")
+    assert _lose(dispatch, 2) == [["p1"]] * 2
+    run = dispatch.take("worker", 0)
+    assert run is not None
+    dispatch.deliver(run, _answers(run))
+    assert asked.set_aside == []
+    assert len(asked.there) == 2
+
+
+def test_who_is_set_aside_when_changes_no_group() -> None:
+    """What resumes knows it from the start, what found out in the middle did not."""
+    groups = []
+    for known in (True, False):
+        dispatch = _dispatch(2, max_attempts=1)
+        requests = _requests(6)
+        if known:
+            dispatch.set_aside[requests[1].prompt] = "before"
+        asked = Asked(dispatch, requests, fixed=True)
+        while run := dispatch.take("worker", 0):
+            if any(request.prompt.id == "p1" for request in run.requests):
+                dispatch.lost(run, "killed")
+            else:
+                dispatch.deliver(run, _answers(run))
+                dispatch.ended(run, 1)
+        groups.append({one.request.id: one.response_text for one in asked.there})
+    assert groups[0] == groups[1]
 
 
 def test_a_prompt_that_costs_three_workers_alone_is_set_aside_with_all_its_samples() -> None:

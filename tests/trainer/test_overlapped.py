@@ -73,10 +73,15 @@ def stream(prompts: int = 40, samples: int = 1) -> PromptStream:
 
 @contextmanager
 def rollouts(
-    pool: object, scorer: object = None, prompts: PromptStream | None = None, staleness: int = 1, **named: object
+    pool: object,
+    scorer: object = None,
+    prompts: PromptStream | None = None,
+    staleness: int = 1,
+    steps: int = 1000,
+    **named: object,
 ) -> Iterator[OverlappedRollouts]:
     made = OverlappedRollouts(
-        prompts or stream(), pool, scorer or RandomScorer(), SAMPLING, max_staleness=staleness, **named
+        prompts or stream(), pool, scorer or RandomScorer(), SAMPLING, max_staleness=staleness, steps=steps, **named
     )
     try:
         yield made
@@ -124,6 +129,16 @@ def test_no_more_is_asked_for_than_the_bound_allows() -> None:
         with rollouts(pool, staleness=staleness) as ahead:
             ahead.begin(5, Position([], 5 * BATCH))
             assert len(pool.asked) == (staleness + 1) * BATCH
+
+
+def test_nothing_is_asked_for_that_no_step_will_learn_from() -> None:
+    pool = ThreadPool()
+    with rollouts(pool, staleness=0, steps=3) as ahead:
+        ahead.begin(0, START)
+        for step in range(3):
+            ahead.collect(step, phase)
+            ahead.publish(step + 1, np.zeros(1, np.uint8))
+    assert len(pool.asked) == 3 * BATCH
 
 
 def test_nobody_waits_for_a_straggler_and_what_is_too_old_is_dropped_and_counted() -> None:
@@ -222,6 +237,15 @@ def test_what_goes_wrong_elsewhere_is_raised_by_collect() -> None:
     class Lost(ThreadPool):
         def submit(self, requests: object, sampling: object, on_event: Callable[[Event], None]) -> None:
             on_event(Failed(RunFailed("every rollout worker is lost")))
+
+    class Mistaken(RandomScorer):
+        def ask(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
+            raise IndexError("a mistake")
+
+    with rollouts(ThreadPool(), Mistaken()) as ahead:
+        ahead.begin(0, START)
+        with pytest.raises(RunFailed, match=r"could not be dealt with .IndexError: a mistake"):
+            ahead.collect(0, phase)
 
     with rollouts(Lost()) as ahead:
         ahead.begin(0, START)

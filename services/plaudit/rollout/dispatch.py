@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from plaudit.errors import PlauditError
+from plaudit.errors import PlauditError, RunFailed
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
 
@@ -32,6 +32,7 @@ LEAST_PATIENCE_S = 5.0
 
 _TYPICAL = 64  # runs that say how long one takes
 _ENOUGH = 3  # of them
+_TOGETHER = 3  # times that a group may die as a whole though nothing in it kills alone: chance, but not for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Group:
     lost: int = 0  # workers that it cost
     copies: dict[Hashable, float] = field(default_factory=dict)  # worker at it -> since when
     suspects: int = 0  # of this group that are still to be tried alone
+    cleared: int = 0  # times that none of them killed, alone
 
     @property
     def is_probe(self) -> bool:
@@ -135,7 +137,7 @@ class Dispatch:
         self._drop_set_aside(order)
         if order.open:
             self._orders.append(order)
-        requests, size = tuple(order.open.values()), self._settings.group_size
+        requests, size = order.requests if order.open else (), self._settings.group_size
         groups = [Group(order, requests[start : start + size]) for start in range(0, len(requests), size)]
         self._waiting = deque([*groups, *self._waiting] if first else [*self._waiting, *groups])
 
@@ -193,8 +195,8 @@ class Dispatch:
             self._known(group)
         elif group.lost < self._settings.max_attempts:
             self._again(group)
-        elif len(run.requests) > 1:
-            self._try_alone(group, run.requests)
+        elif len(group.requests) > 1:
+            self._try_alone(group, [request for request in run.requests if request.id in group.order.open])
         else:
             self._set_aside(run.requests[0].prompt, reason)
             self._known(group)
@@ -242,9 +244,20 @@ class Dispatch:
         if group is None:
             return
         group.suspects -= 1
-        if group.suspects == 0 and group.order.fixed and group.needed:
-            group.lost = 0
+        if group.suspects or not group.order.fixed or not group.needed:
+            return
+        group.lost = 0
+        group.cleared += 1
+        if group.cleared < _TOGETHER:
             self._again(group)
+            return
+        names = Run(group, None, group.requests).names()
+        self.fail(
+            RunFailed(
+                f"prompts {names}: generating for them together costs worker after worker, for each alone none: lower "
+                "rollout.group_size, or raise rollout.generation_timeout_s"
+            )
+        )
 
     def _set_aside(self, prompt: Prompt, reason: str) -> None:
         killed = self._settings.max_attempts

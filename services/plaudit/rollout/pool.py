@@ -175,6 +175,8 @@ class RayRolloutPool:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.call_soon(self._loop.stop)  # whoever asked for something meanwhile gets an answer
+        self._loop.run_forever()
         self._loop.close()
 
     def _there(self, do: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -243,7 +245,8 @@ class RayRolloutPool:
         """The place is no more."""
         del self._slots[slot]
         if not task.cancelled() and (error := task.exception()) is not None:  # a mistake in this file
-            self._dispatch.fail(RunFailed(f"the rollout pool failed ({type(error).__name__}: {error})"))
+            logger.error("a place of the rollout pool ended by a mistake", exc_info=error)
+            self._fail(RunFailed(f"the rollout pool failed ({type(error).__name__}: {error})"))
 
     async def _employ(self, slot: Slot) -> None:
         """One worker, until it is lost or not wanted any more."""
@@ -265,9 +268,12 @@ class RayRolloutPool:
         except WorkerLost as loss:
             self._dispatch.lost(run, str(loss))
             raise
-        except PlauditError:  # the engine's own
+        except PlauditError as error:  # the engine's own
+            needed = run.group.needed
             self._dispatch.ended(run, time.monotonic())
-            raise
+            if needed:
+                raise
+            raise WorkerLost(str(error)) from None  # another worker was quicker, and had no such trouble
         else:
             self._dispatch.ended(run, time.monotonic())
         finally:
@@ -278,17 +284,21 @@ class RayRolloutPool:
         """A worker is gone."""
         self._restarts += 1
         self._last_loss = str(error)
-        limit = 2 * self._settings.max_attempts * len(self._slots) + 1
+        limit = 4 * self._settings.max_attempts * len(self._slots) + 1
         if isinstance(error, PlauditError):
-            if not self._dispatch.busy:  # whoever asks next is told
-                self._failure = error
-            self._dispatch.fail(error)
+            self._fail(error)
         elif all(one.hopeless for one in self._slots):
             self._dispatch.fail(RunFailed(self._all_lost()))
         elif self._dispatch.lost_in_a_row >= limit:
             lost, self._dispatch.lost_in_a_row = self._dispatch.lost_in_a_row, 0
             self._dispatch.fail(RunFailed(f"{lost} rollout workers in a row died at generating (the last: {error})"))
         logger.warning("a rollout worker is lost (%s)", error)
+
+    def _fail(self, error: PlauditError) -> None:
+        """Tells whoever waits, else whoever asks next."""
+        if not self._dispatch.busy:
+            self._failure = error
+        self._dispatch.fail(error)
 
     def _synced(self, slot: Slot) -> None:
         if slot.version == self._version and self._published:
@@ -341,4 +351,4 @@ class RayRolloutPool:
 
 def _rest(failed_starts: int) -> float:
     """Seconds before the next attempt: none after a worker that had started."""
-    return min(LONGEST_REST_S, 0.25 * 2**failed_starts) if failed_starts else 0.0
+    return min(LONGEST_REST_S, 0.25 * 2 ** min(failed_starts, 8)) if failed_starts else 0.0

@@ -27,6 +27,7 @@ class SlotState(StrEnum):
     LOST = "lost"  # a new one is tried for later
 
 
+WORKER = ray.remote(RolloutWorker)  # once: each is exported to the cluster
 ALIVE = (SlotState.LOADING, SlotState.IDLE, SlotState.GENERATING)
 
 
@@ -69,9 +70,9 @@ class Slot:
 
     async def start(self, *arguments: Any, version: int, weights: Any) -> None:
         """A fresh worker, with these weights."""
-        self._worker = ray.remote(RolloutWorker).options(**self._options).remote()
         self.state = SlotState.STARTING
         try:
+            self._worker = self._hire()
             call = self._worker.start.remote(*arguments, self._settings, version, weights)
             self.pid = await _answer(call, self._settings.start_timeout_s, "start")
         except (WorkerLost, PlauditError) as error:
@@ -79,6 +80,12 @@ class Slot:
             self.no_room = isinstance(error, WorkerOverdue)
             raise
         self.version, self.failed_starts, self.no_room, self.state = version, 0, False, SlotState.IDLE
+
+    def _hire(self) -> Any:
+        try:
+            return WORKER.options(**self._options).remote()
+        except RayError as error:
+            raise WorkerLost(f"start: {type(error).__name__}") from None
 
     async def load(self, version: int, weights: Any) -> None:
         """Takes over newer weights."""

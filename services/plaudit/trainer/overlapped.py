@@ -14,6 +14,7 @@ What comes in first is learnt from first, so a run is not the same twice. Its sa
 updates between them: `ppo.sampler_correction` weighs for that.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from plaudit.rollout.dispatch import Delivered, Event, Failed, SetAside
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import Collected, Phase, Position, RolloutPool, Scorer
 from plaudit.trajectory import RolloutRequest, Sampling, ScoredTrajectory, Trajectory
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -65,11 +68,12 @@ class OverlappedRollouts:
         sampling: Sampling,
         *,
         max_staleness: int,
+        steps: int,
         on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_wait` is called twice a second while there is no batch; what it raises ends the waiting."""
         self._prompts, self._pool, self._scorer, self._sampling = prompts, pool, scorer, sampling
-        self._max_staleness, self._batch = max_staleness, prompts.per_step
+        self._max_staleness, self._batch, self._steps = max_staleness, prompts.per_step, steps
         self._on_wait = on_wait
         self._threads = ThreadPoolExecutor(SCORING_THREADS, thread_name_prefix="overlapped")
         self._changed = threading.Condition()
@@ -157,7 +161,7 @@ class OverlappedRollouts:
         with self._changed:
             if self._failure is not None:
                 return
-            allowed = (self._max_staleness + self._version + 1) * self._batch
+            allowed = min(self._max_staleness + self._version + 1, self._steps) * self._batch
             visits = [self._draw() for _ in range(allowed - self._consumed - len(self._visits))]
         if visits:
             requests = [request for visit in visits for request in visit.requests]
@@ -190,38 +194,39 @@ class OverlappedRollouts:
     def _later(self, do: Callable[[list[T]], None], things: list[T]) -> None:
         with self._changed:
             if self._failure is None:
-                self._threads.submit(do, things)
+                self._threads.submit(self._safely, do, things)
 
-    def _score(self, trajectories: list[Trajectory]) -> None:
-        """In a thread of its own."""
+    def _safely(self, do: Callable[[list[T]], None], things: list[T]) -> None:
+        """In a thread of its own, whose mistakes nobody else would see. Then there may be room for more."""
         try:
-            answers = self._scorer.ask(trajectories)
-            with self._changed:
-                self._counts["generated_tokens"] += sum(len(one.response_ids) for one in trajectories)
-                self._counts["missing_rewards"] += answers.count(None)
-                self._outcomes.extend(one is not None for one in answers)
-                self._set_aside_in_a_row = 0
-                if len(self._outcomes) == self._outcomes.maxlen:
-                    self._scorer.check_missing(self._outcomes.count(False), len(self._outcomes))
-                for trajectory, scored in zip(trajectories, answers, strict=True):
-                    self._settle(trajectory.request.id, scored)
+            do(things)
+            self._ask_for_more()
         except PlauditError as error:
             self._fail(error)
         except Exception as error:
-            self._fail(RunFailed(f"scoring failed ({type(error).__name__}: {error})"))
-            raise
-        self._ask_for_more()
+            logger.exception("a response could not be dealt with")
+            self._fail(RunFailed(f"a response could not be dealt with ({type(error).__name__}: {error})"))
+
+    def _score(self, trajectories: list[Trajectory]) -> None:
+        answers = self._scorer.ask(trajectories)
+        with self._changed:
+            self._counts["generated_tokens"] += sum(len(one.response_ids) for one in trajectories)
+            self._counts["missing_rewards"] += answers.count(None)
+            self._outcomes.extend(one is not None for one in answers)
+            self._set_aside_in_a_row = 0
+            if len(self._outcomes) == self._outcomes.maxlen:
+                self._scorer.check_missing(self._outcomes.count(False), len(self._outcomes))
+            for trajectory, scored in zip(trajectories, answers, strict=True):
+                self._settle(trajectory.request.id, scored)
 
     def _leave_out(self, requests: list[RolloutRequest]) -> None:
-        """In a thread of its own."""
         with self._changed:
             self._counts["set_aside"] += len(requests)
             self._set_aside_in_a_row += len(requests)
             for request in requests:
                 self._settle(request.id, None)
-        if self._set_aside_in_a_row >= len(self._prompts) * self._prompts.samples_per_prompt:
-            self._fail(RunFailed("every prompt is set aside"))
-        self._ask_for_more()
+            if self._set_aside_in_a_row >= len(self._prompts) * self._prompts.samples_per_prompt:
+                raise RunFailed("every prompt is set aside")
 
     def _settle(self, name: str, scored: ScoredTrajectory | None) -> None:
         """This request is not under way any more."""

@@ -289,7 +289,13 @@ def _rollouts(
     if settings.rollout.mode == "synchronous":
         return SynchronousRollouts(stream, pool, scorer, sampling)
     return OverlappedRollouts(
-        stream, pool, scorer, sampling, max_staleness=settings.rollout.max_staleness, on_wait=on_wait
+        stream,
+        pool,
+        scorer,
+        sampling,
+        max_staleness=settings.rollout.max_staleness,
+        steps=settings.steps,
+        on_wait=on_wait,
     )
 
 

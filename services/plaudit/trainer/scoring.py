@@ -81,7 +81,7 @@ class RemoteScorer:
         self._max_missing_ratio = max_missing_ratio
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="scorer")
         self._counting = Lock()
-        self.missing: Counter[str] = Counter()  # reason -> trajectories without a score, over the run
+        self._missing: Counter[str] = Counter()
         self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
 
     def wait_until_ready(self) -> dict[str, ModelInfo]:
@@ -118,6 +118,12 @@ class RemoteScorer:
             )
 
     @property
+    def missing(self) -> Counter[str]:
+        """Trajectories without a score, by reason, over the run: a copy."""
+        with self._counting:
+            return self._missing.copy()
+
+    @property
     def retries(self) -> int:
         """Calls that the clients made again, over the run."""
         return sum(service.client.counts.retries for service in self._services.values())
@@ -136,7 +142,7 @@ class RemoteScorer:
         for service, result in results.items():
             if isinstance(result, ScoreFailure):
                 with self._counting:
-                    self.missing[result.reason] += 1
+                    self._missing[result.reason] += 1
                 return None
             value, reported = service.read(result)
             total += value

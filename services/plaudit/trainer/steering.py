@@ -9,6 +9,8 @@ from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit_client.trainer import Pool, Run, Step, TrainerClient, TrainerError
 
+MOST_WORKERS = 10_000
+
 
 def run(target: str, arguments: list[str]) -> int:
     """`target` is a run folder or host:port; an action and what it needs. Raises as all commands do."""
@@ -37,7 +39,10 @@ def _act(client: TrainerClient, action: str, values: list[str]) -> None:
     elif action == "pool":
         print(_shown_pool(client.pool()))
     elif action == "resize":
-        print(_shown_pool(client.resize_pool(int(*values))))
+        (workers,) = map(int, values)
+        if not 1 <= workers <= MOST_WORKERS:
+            raise ConfigurationError(f"a pool has 1 to {MOST_WORKERS} workers, not {workers}")
+        print(_shown_pool(client.resize_pool(workers)))
     elif action == "checkpoint":
         print(client.checkpoint())
     else:
