@@ -48,20 +48,15 @@ def test_workers_killed_through_the_whole_demo_change_nothing(tmp_path: Path) ->
     subprocess.run([sys.executable, ROOT / "examples/demo/run.py", "--folder", demo], check=True)
     serve = [sys.executable, "-m", "plaudit.cli", "serve", SETTINGS / "serve.yaml", f"ready_file={demo}/again.json"]
     model = json.dumps([{"name": "demo", "model": str(demo / "reward_model")}])
-    served = subprocess.Popen([*serve, "address=127.0.0.1:0", "http_address=127.0.0.1:0", f"models={model}"])
+    own = ["address=127.0.0.1:0", "http_address=127.0.0.1:0", "deterministic=true", f"models={model}"]
+    served = subprocess.Popen([*serve, *own])
     try:
         while not (demo / "again.json").exists():
             assert served.poll() is None
             threading.Event().wait(0.2)
         address = json.loads((demo / "again.json").read_text())["address"]
-        train = [sys.executable, "-m", "plaudit.cli", "train", SETTINGS / "train.yaml", f"folder={demo}/killed"]
-        own = {
-            "policy.model": demo / "sft",
-            "prompts.data.source": demo / "data/practice.jsonl",
-            "prompts.held_out.source": demo / "data/held_out.jsonl",
-            "reward.address": address,
-        }
-        process = subprocess.Popen([*train, *(f"{key}={value}" for key, value in own.items())])
+        assert _train(demo, "whole", address).wait(3600) == 0
+        process = _train(demo, "killed", address)
         killer = Killer(process.pid)
         killer.start()
         assert process.wait(3600) == 0
@@ -71,13 +66,24 @@ def test_workers_killed_through_the_whole_demo_change_nothing(tmp_path: Path) ->
         served.wait()
     print(f"{killer.killed} workers killed")
     assert killer.killed >= 10
-    whole, killed = metrics_of(demo / "ppo"), metrics_of(demo / "killed")
+    whole, killed = metrics_of(demo / "whole"), metrics_of(demo / "killed")
     assert len(killed) == len(whole) == 30
     assert sum(row["episodes"] for row in killed) == 30 * 64, "every prompt gave one trajectory"
     assert killed == whole
     for samples in sorted((demo / "killed/samples").glob("*.jsonl")):
-        ours, theirs = (_answers(folder / "samples" / samples.name) for folder in (demo / "killed", demo / "ppo"))
-        assert ours == theirs
+        assert _answers(samples) == _answers(demo / "whole/samples" / samples.name)
+
+
+def _train(demo: Path, name: str, address: str) -> "subprocess.Popen[bytes]":
+    own = {
+        "folder": demo / name,
+        "policy.model": demo / "sft",
+        "prompts.data.source": demo / "data/practice.jsonl",
+        "prompts.held_out.source": demo / "data/held_out.jsonl",
+        "reward.address": address,
+    }
+    train = [sys.executable, "-m", "plaudit.cli", "train", SETTINGS / "train.yaml"]
+    return subprocess.Popen([*train, *(f"{key}={value}" for key, value in own.items())])
 
 
 def _answers(path: Path) -> list[tuple[str, str]]:
