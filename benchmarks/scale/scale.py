@@ -70,6 +70,11 @@ class Counter:
         with self._lock:
             return [min(slept, when - start) for when, slept in self._slept if start < when <= end]
 
+    def after(self, end: float) -> float:
+        """Seconds slept, before the end of the window, for those that ended later."""
+        with self._lock:
+            return sum(max(0.0, end - (when - slept)) for when, slept in self._slept if when > end)
+
 
 def measure(workers: int, window_s: float) -> Measured:
     """With a pool of its own."""
@@ -87,19 +92,13 @@ def measure(workers: int, window_s: float) -> Measured:
         time.sleep(window_s)
         end, spent = time.monotonic(), time.process_time() - cpu
         time.sleep(12)  # what was under way at the end of the window: its part inside counts
-        late = sum(max(0.0, end - (when - slept)) for when, slept in _after(counter, end))
+        late = counter.after(end)
     finally:
         pool.close()
     slept = counter.between(start, end)
     mean = fmean(seconds(request) for request in requests)
     efficiency = (sum(slept) + late) / (workers * (end - start))
     return Measured(workers, len(slept), efficiency, 1000 * spent / max(1, len(slept)), mean)
-
-
-def _after(counter: Counter, end: float) -> list[tuple[float, float]]:
-    """Responses that ended after the window and began in it."""
-    with counter._lock:
-        return [(when, slept) for when, slept in counter._slept if when > end and when - slept < end]
 
 
 def show(rows: Sequence[Measured]) -> None:

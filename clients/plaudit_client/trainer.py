@@ -22,6 +22,8 @@ from plaudit_client.status import error_info, status_of
 from plaudit_protos.trainer.v1 import trainer_pb2 as pb
 from plaudit_protos.trainer.v1.trainer_pb2_grpc import TrainerServiceStub
 
+MOST_WORKERS = 10_000
+"""In a pool: a slip of the finger shall not fill a cluster."""
 RunState = Literal[
     "unspecified", "starting", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"
 ]  # fmt: skip

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         program = importlib.import_module(command.module)
-        return int(program.run(parsed.subject, _arguments(parsed)))
+        return int(program.run(parsed.subject, [*parsed.before, *map(str, parsed.arguments)]))
     except PlauditError as error:
         print(f"plaudit {parsed.command}: {error}", file=sys.stderr)
         return error.exit_code
@@ -75,15 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _arguments(parsed: argparse.Namespace) -> list[str]:
-    if getattr(parsed, "action", "") == "resize":
-        return ["resize", str(parsed.workers)]
-    found: list[str] = parsed.arguments
-    return found
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plaudit", description="RLHF as services.")
+    parser.set_defaults(before=[])  # an action that stands before the subject
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, _, summary, subject, actions, settings) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -101,11 +95,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_pool(parser: argparse.ArgumentParser, subject: str) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     shown = actions.add_parser("get", help="how many there are, and what they are at")
-    shown.set_defaults(arguments=["pool"])
+    shown.set_defaults(before=["pool"], arguments=[])
     resized = actions.add_parser("resize", help="at once, for as long as the run's process lasts")
+    resized.set_defaults(before=["resize"])
     for action in (shown, resized):
         action.add_argument("subject", metavar="RUN", help=subject)
-    resized.add_argument("workers", metavar="WORKERS", type=int, help="how many there shall be")
+    resized.add_argument("arguments", metavar="WORKERS", nargs=1, type=int, help="how many there shall be")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from plaudit.policy.loading import load_causal_lm
 from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.rollout.dispatch import SetAside
 from plaudit.rollout.engine import TRANSFORMERS
-from plaudit.rollout.pool import ON_DISK, RayRolloutPool
+from plaudit.rollout.pool import RayRolloutPool
 from plaudit.rollout.settings import RolloutSettings
+from plaudit.rollout.worker import ON_DISK
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
 
 from .engines import HERE
@@ -195,6 +196,12 @@ def test_new_weights_reach_every_worker_before_its_next_group(tmp_path):
             served = {(t.weight_version, t.sampler_logprobs[0]) for t in pool.generate(REQUESTS, SAMPLING)}
             assert served == {(version, version)}
         assert (pool.counts.restarts, pool.counts.redispatched_lost) == (1, 0)
+        deadline = time.monotonic() + 30
+        while pool.counts.oldest_version < 7:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert 1 <= pool.counts.syncs <= 3
+        assert pool.counts.sync_s > 0
 
 
 def test_old_weights_are_not_taken_back(tmp_path):

@@ -1,6 +1,6 @@
 """Machines on one machine: network namespaces on a bridge, each with its own /dev/shm and its own Ray folder.
 
-    with network("plaudit") as net:
+    with network("plaudit", folder) as net:
         head = net.machine("head", 10)          # 10.77.0.10
         head.start(["ray", "start", "--head", ...])
         net.cut(head); net.mend(head)           # its link goes down, and up again

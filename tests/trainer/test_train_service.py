@@ -107,7 +107,8 @@ def check_metrics(address: str) -> None:
     assert steps >= 1
     assert samples["plaudit_rollout_workers"] == 0, "none is starting any more"
     assert samples["plaudit_rollout_busy_seconds_total"] > 0
-    assert samples["plaudit_rollout_policy_version"] == samples["plaudit_trainer_step"]
+    behind = samples["plaudit_trainer_step"] - samples["plaudit_rollout_policy_version"]
+    assert behind in (0, 1), "a worker that has not loaded the step's weights yet has those before"
     assert samples["plaudit_rollout_tokens_total"] == samples["plaudit_trainer_tokens_total"] > 0
     assert samples["plaudit_trainer_phase_duration_seconds_bucket"] >= 1
     assert samples["plaudit_ppo_kl_coef"] > 0

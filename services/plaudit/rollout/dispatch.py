@@ -117,7 +117,7 @@ class Dispatch:
         self._orders: list[Order] = []
         self._waiting: deque[Group] = deque()
         self._out: dict[Group, None] = {}  # in the order in which they went out
-        self._durations: deque[float] = deque(maxlen=_TYPICAL)  # of runs that ended well
+        self._durations: deque[float] = deque(maxlen=_TYPICAL)  # of whole groups that ended well
         self.set_aside: dict[Prompt, str] = {}  # what its last worker died of
         self.lost_in_a_row = 0  # workers, since anything came back
         self.redispatched_lost = self.redispatched_slow = self.duplicates = 0
@@ -176,12 +176,15 @@ class Dispatch:
             return
         new = [one for one in trajectories if order.open.pop(one.request.id, None) is not None]
         self.duplicates += len(trajectories) - len(new)
-        self._tell(order, Delivered(new)) if new else None
+        if new:
+            self._tell(order, Delivered(new))
 
     def ended(self, run: Run, now: float) -> None:
         """The worker is through with it."""
-        self._durations.append(now - self._leave(run))
-        self._known(run.group)
+        since, group = self._leave(run), run.group
+        if group.suspected_of is None and len(run.requests) == len(group.requests):  # a part tells nothing of a whole
+            self._durations.append(now - since)
+        self._known(group)
 
     def lost(self, run: Run, reason: str) -> None:
         """The worker died at it, or took longer than allowed."""
@@ -270,7 +273,8 @@ class Dispatch:
         gone = [request for request in order.open.values() if request.prompt in self.set_aside]
         for request in gone:
             del order.open[request.id]
-        self._tell(order, SetAside(gone)) if gone else None
+        if gone:
+            self._tell(order, SetAside(gone))
 
     def _tell(self, order: Order, event: Event) -> None:
         if not order.open:

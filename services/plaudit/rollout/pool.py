@@ -36,11 +36,9 @@ from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.dispatch import Delivered, Dispatch, Event, Failed, Order, Run, SetAside
 from plaudit.rollout.engine import TRANSFORMERS
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.rollout.slot import Slot, SlotState, WorkerLost
+from plaudit.rollout.slot import ALIVE, Slot, SlotState, WorkerLost
+from plaudit.rollout.worker import ON_DISK
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
-
-ON_DISK = -1
-"""The version of the weights that a worker finds on disk."""
 
 LOOK_SECONDS = 0.5
 REPORT_EVERY_S = 0.2
@@ -64,7 +62,8 @@ class PoolCounts:
     waiting: int = 0  # requests that nobody is at
     oldest_version: int = ON_DISK  # of the weights of any worker that is up
     set_aside: int = 0  # prompts
-    sync_s: float = 0.0  # from `set_weights` to the last worker that has loaded them so far
+    syncs: int = 0  # versions that all workers that were up have loaded
+    sync_s: float = 0.0  # that it took from `set_weights`, summed over those
     busy_s: float = 0.0  # that workers spent generating
     restarts: int = 0  # workers replaced
     redispatched_lost: int = 0  # groups that went out again because their worker was lost
@@ -74,14 +73,14 @@ class PoolCounts:
     @property
     def alive(self) -> int:
         """Workers that are up."""
-        return sum(self.workers[state] for state in (SlotState.IDLE, SlotState.LOADING, SlotState.GENERATING))
+        return sum(self.workers[state] for state in ALIVE)
 
 
 class RayRolloutPool:
     """Implements `trainer.roles.RolloutPool`. Needs Ray to be there already (`cluster.start_ray`).
 
-    Workers start in the background; what goes wrong with that is raised by `generate`. Before the first `set_weights`
-    they generate with the weights on disk, as version -1.
+    Workers start in the background; what goes wrong with that is raised by `generate` and `submit`. Before the first
+    `set_weights` they generate with the weights on disk, as version -1.
     """
 
     def __init__(
@@ -98,7 +97,8 @@ class RayRolloutPool:
         self._dispatch = Dispatch(settings)
         self._version = ON_DISK
         self._weights: ray.ObjectRef[Any] | None = None  # None: those on disk
-        self._published, self._sync_s = 0.0, 0.0
+        self._published: float | None = None  # when, as long as not all workers have loaded them
+        self._syncs, self._sync_s = 0, 0.0
         self._restarts, self._busy_s = 0, 0.0
         self._last_loss = "none could start"
         self._failure: PlauditError | None = None  # of an engine, while nobody waited
@@ -212,7 +212,8 @@ class RayRolloutPool:
     def _publish(self, version: int, weights: Any) -> None:
         if version <= self._version:
             raise ValueError(f"weights of version {version} come after those of version {self._version}")
-        self._version, self._weights, self._published = version, weights, time.monotonic()
+        self._version, self._weights = version, weights
+        self._published = time.monotonic() if any(slot.alive for slot in self._slots) else None
         self._notify()
 
     def _resize(self, workers: int) -> None:
@@ -251,11 +252,11 @@ class RayRolloutPool:
     async def _employ(self, slot: Slot) -> None:
         """One worker, until it is lost or not wanted any more."""
         await slot.start(self._engine, self._policy, version=self._version, weights=self._weights)
-        self._synced(slot)
+        self._synced()
         while not slot.leaving:
             if slot.version < self._version:
                 await slot.load(self._version, self._weights)
-                self._synced(slot)
+                self._synced()
             elif run := self._dispatch.take(slot, time.monotonic()):
                 await self._generate(slot, run)
             else:
@@ -284,6 +285,7 @@ class RayRolloutPool:
         """A worker is gone."""
         self._restarts += 1
         self._last_loss = str(error)
+        self._synced()
         limit = 4 * self._settings.max_attempts * len(self._slots) + 1
         if isinstance(error, PlauditError):
             self._fail(error)
@@ -300,9 +302,13 @@ class RayRolloutPool:
             self._failure = error
         self._dispatch.fail(error)
 
-    def _synced(self, slot: Slot) -> None:
-        if slot.version == self._version and self._published:
-            self._sync_s = time.monotonic() - self._published
+    def _synced(self) -> None:
+        """If all that are up have the newest weights now, it is known how long that took."""
+        versions = {slot.version for slot in self._slots if slot.alive}
+        if self._published is None or versions != {self._version}:
+            return
+        self._syncs, self._sync_s = self._syncs + 1, self._sync_s + time.monotonic() - self._published
+        self._published = None
 
     def _notify(self) -> None:
         self._changed.set()
@@ -331,6 +337,7 @@ class RayRolloutPool:
             waiting=self._dispatch.waiting,
             oldest_version=min((slot.version for slot in self._slots if slot.alive), default=ON_DISK),
             set_aside=len(self._dispatch.set_aside),
+            syncs=self._syncs,
             sync_s=self._sync_s,
             busy_s=self._busy_s,
             restarts=self._restarts,
@@ -340,11 +347,13 @@ class RayRolloutPool:
         )
 
     def _all_lost(self) -> str:
-        has = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
-        here = ray.get_runtime_context()
+        has, here = ray.cluster_resources(), ray.get_runtime_context()  # type: ignore[no-untyped-call]
+        asks = f"{self._settings.cpus_per_worker:g} CPUs, the Ray cluster has {has.get('CPU', 0):g}"
+        if self._settings.gpus_per_worker:
+            asks += f", and for {self._settings.gpus_per_worker:g} GPUs, it has {has.get('GPU', 0):g}"
         return (
             f"every rollout worker is lost (the last one at {self._last_loss}): each of {len(self._slots)} asks for "
-            f"{self._settings.cpus_per_worker:g} CPUs, the Ray cluster has {has:g}; a worker's own log is in "
+            f"{asks}; one that only starts slowly needs a larger rollout.start_timeout_s; a worker's own log is in "
             f"{here.get_temp_dir()}/{here.get_session_name()}/logs of the node that it ran on"
         )
 

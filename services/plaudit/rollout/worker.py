@@ -17,13 +17,16 @@ from plaudit.rollout.engine import Engine, build_engine
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
 
+ON_DISK = -1
+"""The version of the weights that a worker finds on disk."""
+
 
 class RolloutWorker:
     """Made by the pool with `ray.remote`."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
-        self._version = -1  # of weights that were never loaded
+        self._version = ON_DISK
 
     def start(
         self,

@@ -9,8 +9,8 @@
         state.json                                      `RunState`
         digests.json                                    SHA-256 of every other file, checked before anything is read
 
-No random state is among them, and no cursor: every random number follows from the run seed and the step (docs/ppo.md,
-rule 21), and so does the learning rate.
+No random state is among them: every random number follows from the run seed and the step (docs/ppo.md, rule 21), and so
+does the learning rate; only an overlapped run needs to know which prompts it has drawn.
 
 A folder of this name is whole: it is written under another name and renamed. Nothing in it is ever unpickled.
 """

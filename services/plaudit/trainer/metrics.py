@@ -137,7 +137,6 @@ class TrainerMetrics:
         self._trajectories.labels("scored").inc(metrics["episodes"])
         self._trajectories.labels("missing_reward").inc(metrics["missing_rewards"])
         self._trajectories.labels("set_aside").inc(metrics["set_aside"])
-        self._version.set(step + 1)
         self._generated.inc(metrics["generated_tokens"])
         if "seconds_generate" in metrics:
             self._generation.observe(metrics["seconds_generate"])
@@ -165,7 +164,9 @@ class TrainerMetrics:
         self._busy.inc(self._since("busy", pool.busy_s))
         self._queue.set(pool.waiting)
         self._set_aside.set(pool.set_aside)
-        self._weight_sync.observe(pool.sync_s)
+        self._version.set(pool.oldest_version)
+        if syncs := self._since("syncs", pool.syncs):
+            self._weight_sync.observe(self._since("sync_s", pool.sync_s) / syncs)
         self._retries.labels("UNAVAILABLE").inc(self._since("retries", retries))
         for reason, count in missing.items():
             self._missing.labels(reason).inc(count)

@@ -55,7 +55,7 @@ class _Visit:
 
 
 class OverlappedRollouts:
-    """Implements `trainer.roles.Rollouts`. Every attribute below `_changed` is guarded by it.
+    """Implements `trainer.roles.Rollouts`. Every attribute below `_changed` is written under its lock.
 
     The pool's thread waits for nobody: nothing is submitted by it, and nothing while the lock is held.
     """
@@ -78,7 +78,6 @@ class OverlappedRollouts:
         self._threads = ThreadPoolExecutor(SCORING_THREADS, thread_name_prefix="overlapped")
         self._changed = threading.Condition()
         self._version = 0
-        self._consumed = 0  # prompts that the learner was given, as if from the first step on
         self._drawn = 0
         self._again: deque[_Visit] = deque()  # that an earlier process had in flight
         self._under_way: dict[str, _Visit] = {}  # by the ids of their open requests
@@ -94,7 +93,7 @@ class OverlappedRollouts:
     def begin(self, version: int, position: Position) -> None:
         """Asks again for what was in flight, then for more."""
         with self._changed:
-            self._version, self._consumed, self._drawn = version, version * self._batch, position.drawn
+            self._version, self._drawn = version, position.drawn
             self._again = deque(_Visit(requests) for requests in self._prompts.named(position.in_flight))
         self._ask_for_more()
 
@@ -139,7 +138,6 @@ class OverlappedRollouts:
                 if len(self._ready) >= self._batch:
                     self._ready.sort(key=lambda visit: visit.version)
                     taken, self._ready = self._ready[: self._batch], self._ready[self._batch :]
-                    self._consumed += len(taken)
                     self._learning = taken
                     for visit in taken:
                         del self._visits[visit]
@@ -162,7 +160,8 @@ class OverlappedRollouts:
             if self._failure is not None:
                 return
             allowed = min(self._max_staleness + self._version + 1, self._steps) * self._batch
-            visits = [self._draw() for _ in range(allowed - self._consumed - len(self._visits))]
+            taken = self._version * self._batch + len(self._learning) + len(self._visits)
+            visits = [self._draw() for _ in range(allowed - taken)]
         if visits:
             requests = [request for visit in visits for request in visit.requests]
             try:

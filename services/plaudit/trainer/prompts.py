@@ -1,7 +1,7 @@
 """The prompts of a run, and which of them each step asks for.
 
-What a step asks for depends on the run seed and the step alone, never on what happened before: a resumed run needs no
-cursor.
+What a step of a synchronous run asks for depends on the run seed and the step alone, never on what happened before: a
+resumed run needs no cursor. An overlapped one remembers how far it has drawn.
 """
 
 import functools

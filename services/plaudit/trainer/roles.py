@@ -30,7 +30,10 @@ class RolloutPool(Protocol):
         ...
 
     def submit(self, requests: Sequence[RolloutRequest], sampling: Sampling, on_event: Callable[[Event], None]) -> None:
-        """Returns at once; `on_event` is told of each trajectory, by another thread, which it must not hold up."""
+        """Returns at once; `on_event` is told of each trajectory, by another thread, which it must not hold up.
+
+        Raises RunFailed when every worker is lost.
+        """
         ...
 
     def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:

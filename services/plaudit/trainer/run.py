@@ -232,7 +232,6 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     stack.callback(learner.close)
     pool = RayRolloutPool(settings.rollout, settings.policy)
     stack.callback(pool.close)
-    control.has_pool(pool)
 
     stop_ids = load_stop_token_ids(settings.policy, tokenizer)
     sampling = Sampling(settings.max_new_tokens, settings.temperature, stop_ids, settings.seed)
@@ -253,7 +252,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
 
     named_prompts = {PROMPTS: prompts, HELD_OUT: held_out}
     state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, named_prompts, reward_models), loop)
-    pool.leave_out(p for name, ids in state.set_aside.items() for p in named_prompts[name] if p.id in set(ids))
+    pool.leave_out(p for name, ids in state.set_aside.items() for p in named_prompts[name] if p.id in ids)
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
     earlier = record.rows()
@@ -270,6 +269,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
         flush=True,
     )
     recent = deque(earlier, maxlen=settings.checkpoints.every)
+    control.has_pool(pool)  # not before: from here on the run's end is told before the pool is closed
     if state.step < settings.steps:
         rollouts.begin(state.step, Position(state.in_flight, state.drawn))
     return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state, named_prompts, recent)

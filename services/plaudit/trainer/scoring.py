@@ -16,6 +16,8 @@ from plaudit.trajectory import ScoredTrajectory, Trajectory
 from plaudit_client import ModelInfo, Score, ScoreFailure, ScoreItem, ServerUnavailable
 
 LOOK_SECONDS = 0.5
+MOST_AT_ONCE = 64
+"""Calls under way, over all services; the threads for them start as they are needed."""
 
 
 class RewardService:
@@ -80,6 +82,7 @@ class RemoteScorer:
         self._services = {name: RewardService(name, settings, alone=alone) for name, settings in rewards.items()}
         self._max_missing_ratio = max_missing_ratio
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._asking = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="reward-service")
         self._counting = Lock()
         self._missing: Counter[str] = Counter()
         self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
@@ -101,8 +104,7 @@ class RemoteScorer:
         """In order, however many have no score; from any thread. Raises as `errors_explained`."""
         items = [_item(trajectory) for trajectory in trajectories]
         services = list(self._services.values())
-        with ThreadPoolExecutor(len(services), thread_name_prefix="reward-service") as threads:  # all at once
-            answers = list(threads.map(lambda service: service.ask(items), services))
+        answers = list(self._asking.map(lambda service: service.ask(items), services))  # all at once
         return [
             self._scored(trajectory, dict(zip(services, results, strict=True)))
             for trajectory, *results in zip(trajectories, *answers, strict=True)
@@ -132,7 +134,8 @@ class RemoteScorer:
         """Closes the connections."""
         for service in self._services.values():
             service.client.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._asking):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _scored(
         self, trajectory: Trajectory, results: Mapping[RewardService, Score | ScoreFailure]

@@ -24,6 +24,7 @@ from plaudit.errors import ConfigurationError
 from plaudit.telemetry.http import bind, serve_in_thread
 from plaudit.trainer.control import ENDS, Control, NoPoolYet, RunEnded, Status
 from plaudit.trainer.record import StepRows
+from plaudit_client.trainer import MOST_WORKERS
 from plaudit_protos.trainer.v1 import trainer_pb2 as pb
 from plaudit_protos.trainer.v1 import trainer_pb2_grpc
 
@@ -34,8 +35,6 @@ WATCHERS = 16
 """Who may watch at once: a thread each."""
 CALLS = 8
 """Threads for all other calls."""
-MOST_WORKERS = 10_000
-"""A slip of the finger shall not fill a cluster."""
 LOOK_SECONDS = 1.0
 """How often a watcher's thread looks whether the watcher is still there."""
 

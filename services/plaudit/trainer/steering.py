@@ -7,9 +7,7 @@ from pathlib import Path
 
 from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
-from plaudit_client.trainer import Pool, Run, Step, TrainerClient, TrainerError
-
-MOST_WORKERS = 10_000
+from plaudit_client.trainer import MOST_WORKERS, Pool, Run, Step, TrainerClient, TrainerError
 
 
 def run(target: str, arguments: list[str]) -> int:
@@ -20,6 +18,8 @@ def run(target: str, arguments: list[str]) -> int:
             _check_folder(target, client.get())
             _act(client, action, values)
         except TrainerError as error:
+            if error.reason == "POOL_NOT_READY":
+                raise DependencyUnreachable(f"{error}: try again in a moment") from None
             if error.reason:
                 raise RunFailed(str(error)) from None
             raise DependencyUnreachable(f"{error}: has the run ended? `plaudit train` goes on with it") from None
