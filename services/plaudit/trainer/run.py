@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from statistics import fmean
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.context import check_context
-from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.errors import RunFailed
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
 from plaudit.ppo.kl import kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
@@ -29,7 +29,7 @@ from plaudit.trainer.loop import Loop, Metrics, TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.overlapped import OverlappedRollouts
 from plaudit.trainer.pretraining import TextStream, read_texts
-from plaudit.trainer.prompts import PromptStream, prompts_sha256, read_prompts
+from plaudit.trainer.prompts import PromptStream, read_prompts
 from plaudit.trainer.ranks import DataParallelLearner
 from plaudit.trainer.record import (
     METRICS,
@@ -40,6 +40,7 @@ from plaudit.trainer.record import (
     leave_no_trace,
     lock_folder,
 )
+from plaudit.trainer.resuming import fresh_state, resume
 from plaudit.trainer.roles import Position, Rollouts
 from plaudit.trainer.samples import Sampler
 from plaudit.trainer.scoring import RemoteScorer
@@ -47,7 +48,6 @@ from plaudit.trainer.service import TrainerServicer, serving
 from plaudit.trainer.settings import TrainSettings
 from plaudit.trainer.synchronous import SynchronousRollouts
 from plaudit.trajectory import Prompt, Sampling
-from plaudit_client import ModelInfo
 
 CHECKPOINTS = "checkpoints"
 PROMPTS, HELD_OUT = "prompts.data", "prompts.held_out"
@@ -251,7 +251,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     )
 
     named_prompts = {PROMPTS: prompts, HELD_OUT: held_out}
-    state, resumed_from = _resume(folder / CHECKPOINTS, _fresh_state(loop, named_prompts, reward_models), loop)
+    state, resumed_from = resume(folder / CHECKPOINTS, fresh_state(loop, named_prompts, reward_models), loop)
     pool.leave_out(p for name, ids in state.set_aside.items() for p in named_prompts[name] if p.id in ids)
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
@@ -360,49 +360,7 @@ def _learner(settings: TrainSettings) -> Learner:
     )
 
 
-def _fresh_state(
-    loop: Loop, prompts: Mapping[str, Sequence[Prompt]], reward_models: Mapping[str, ModelInfo]
-) -> RunState:
-    """Of a run that begins."""
-    data = {name: prompts_sha256(listed) for name, listed in prompts.items()}
-    if loop.texts is not None:
-        data["pretraining.data"] = loop.texts.sha256()
-    models = {
-        name: {"name": model.name, "sha256": model.provenance.weights_sha256} for name, model in reward_models.items()
-    }
-    return RunState(0, loop.controller.state(), loop.shaper.state(), models, data)
-
-
-def _resume(folder: Path, fresh: RunState, loop: Loop) -> tuple[RunState, Path | None]:
-    """The newest whole checkpoint's state, put into the loop's parts, and its folder; `fresh` where there is none."""
-    found, damaged = checkpoint.newest(folder)
-    for path in damaged:
-        print(f"a checkpoint is not what was written any more: set aside as {path}", file=sys.stderr, flush=True)
-    if found is None:
-        return fresh, None
-    state = checkpoint.load(found, loop.learner)
-    for name, model in fresh.reward_models.items():
-        if (before := state.reward_models.get(name, {})) != model:
-            raise ConfigurationError(
-                f"{found} was trained against {_shown(before)}, but the server of '{name}' has {_shown(model)}: serve "
-                "that one, or give this run a folder of its own (folder=...)"
-            )
-    for key, digest in fresh.data.items():
-        if state.data.get(key) != digest:
-            raise ConfigurationError(
-                f"{key} has changed since {found}: give it back what it had, or give this run a folder of its own "
-                "(folder=...)"
-            )
-    loop.controller.load_state(state.kl_controller)
-    loop.shaper.load_state(state.scores)
-    return state, found
-
-
 def _leave() -> None:
     """The grace period after SIGTERM is over: what resumes goes on from the checkpoint before, where there is one."""
     print("plaudit train: no new checkpoint within checkpoints.grace_s of SIGTERM", file=sys.stderr, flush=True)
     os._exit(TERMINATED)
-
-
-def _shown(model: Mapping[str, str]) -> str:
-    return f"{model.get('name')} (weights {model.get('sha256', '')[:12]})"
