@@ -131,6 +131,7 @@ def test_a_group_that_costs_three_workers_is_tried_alone_and_goes_out_whole_agai
         dispatch.deliver(run, _answers(run))
         dispatch.ended(run, 1)
     assert asked.there == []
+    assert _lose(dispatch, 1) == [["p0", "p1"]], "it was chance: the group counts anew"
     run = dispatch.take("worker", 2)
     assert run is not None
     dispatch.deliver(run, _answers(run))
@@ -158,12 +159,12 @@ def test_who_was_never_alone_with_its_worker_is_not_set_aside() -> None:
     """The group's third loss falls on the last response that is missing: it is tried alone first."""
     dispatch = _dispatch(2)
     asked = Asked(dispatch, _requests(2), fixed=False)
-    _lose(dispatch, 2)
+    _lose(dispatch, 1)
     run = dispatch.take("worker", 0)
     assert run is not None
     dispatch.deliver(run, _answers(run)[:1])
     dispatch.lost(run, "chance")
-    assert _lose(dispatch, 2) == [["p1"]] * 2
+    assert _lose(dispatch, 3) == [["p1"]] * 3, "one of them as what is left of its group, two alone"
     run = dispatch.take("worker", 0)
     assert run is not None
     dispatch.deliver(run, _answers(run))
@@ -228,6 +229,27 @@ def test_who_is_slow_gets_a_rival_and_the_first_to_end_counts() -> None:
     dispatch.deliver(slow, _answers(slow))
     assert len(asked.there) == 5
     assert (dispatch.redispatched_slow, dispatch.redispatched_lost) == (1, 0)
+
+
+def test_who_is_lost_while_a_rival_is_at_the_same_is_not_replaced() -> None:
+    dispatch = _dispatch(1)
+    asked = Asked(dispatch, _requests(4), fixed=True)
+    slow = dispatch.take("slow", 0)
+    assert slow is not None
+    for _ in range(3):
+        run = dispatch.take("quick", 0)
+        assert run is not None
+        dispatch.deliver(run, _answers(run))
+        dispatch.ended(run, 1)
+    rival = dispatch.take("quick", LEAST_PATIENCE_S)
+    assert rival is not None
+    dispatch.lost(slow, "killed")
+    assert dispatch.take("third", LEAST_PATIENCE_S) is None
+    dispatch.lost(rival, "killed")
+    again = dispatch.take("third", LEAST_PATIENCE_S)
+    assert again is not None
+    dispatch.deliver(again, _answers(again))
+    assert len(asked.there) == 4
 
 
 def test_the_late_copy_of_an_order_that_goes_on_is_a_duplicate() -> None:

@@ -161,6 +161,37 @@ def test_nobody_waits_for_a_straggler_and_what_is_too_old_is_dropped_and_counted
     assert dropped >= 1
 
 
+class PoolByHand(ThreadPool):
+    """Answers when told to."""
+
+    def submit(self, requests: Sequence[RolloutRequest], sampling: Sampling, on_event: Callable[[Event], None]) -> None:
+        self.waiting = [*getattr(self, "waiting", []), *((one, self.version, on_event) for one in requests)]
+
+    def answer(self, version: int, count: int) -> None:
+        """`count` of those that were asked for at this version."""
+        chosen = [one for one in self.waiting if one[1] == version][:count]
+        self.waiting = [one for one in self.waiting if one not in chosen]
+        for one in chosen:
+            self._answer(*one)
+
+
+def test_the_oldest_weights_go_first() -> None:
+    """Else what waits longest would be too old in the end."""
+    pool = PoolByHand()
+    with rollouts(pool) as ahead:
+        ahead.begin(0, START)
+        pool.answer(0, BATCH)
+        ahead.collect(0, phase)
+        ahead.publish(1, np.zeros(1, np.uint8))
+        pool.answer(1, BATCH)  # asked for later, there earlier
+        pool.answer(0, BATCH)
+        deadline = time.monotonic() + 10
+        while len(ahead._ready) < 2 * BATCH:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert {one.trajectory.weight_version for one in ahead.collect(1, phase).scored} == {0}
+
+
 def test_a_score_is_asked_for_as_soon_as_its_response_is_there() -> None:
     late = threading.Event()
     slow = stream().visit(0)[0].id
