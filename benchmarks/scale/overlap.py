@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,7 @@ from plaudit.rollout.settings import RolloutSettings
 from plaudit.trainer.overlapped import OverlappedRollouts
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import Position
-from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory, Weights
 
 HERE = Path(__file__).parent
 WORKERS, BATCH, WARM_UP = 4, 8, 4
@@ -38,7 +37,7 @@ class Even:
     def __init__(self, policy: PolicySettings, settings: RolloutSettings) -> None:
         """Needs neither."""
 
-    def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
+    def load_weights(self, weights: Weights) -> None:
         """Takes no time."""
 
     def generate(
@@ -103,7 +102,7 @@ def measure(generate_s: float, score_s: float, train_s: float, steps: int) -> Me
     )
     while pool.counts.alive < WORKERS:
         time.sleep(0.1)
-    pool.set_weights(0, np.zeros(1, np.uint8))
+    pool.set_weights(0, ())
     rollouts.begin(0, Position([], 0))
     waited, began = 0.0, time.monotonic()
     try:
@@ -114,7 +113,7 @@ def measure(generate_s: float, score_s: float, train_s: float, steps: int) -> Me
             rollouts.collect(step, no_phase)
             waited += time.monotonic() - asked
             time.sleep(train_s)
-            rollouts.publish(step + 1, np.zeros(1, np.uint8))
+            rollouts.publish(step + 1, ())
         wall = time.monotonic() - began
     finally:
         rollouts.close()

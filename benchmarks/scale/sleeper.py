@@ -9,11 +9,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory, Weights
 
 MEDIAN_TOKENS, SIGMA, MOST_TOKENS, SECONDS_PER_TOKEN = 96, 0.7, 512, 0.02
 KIND = "sleeper:Sleeper"
@@ -36,7 +35,7 @@ class Sleeper:
     def __init__(self, policy: PolicySettings, settings: RolloutSettings) -> None:
         """Needs neither."""
 
-    def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
+    def load_weights(self, weights: Weights) -> None:
         """Takes no time."""
 
     def generate(

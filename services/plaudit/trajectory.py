@@ -26,6 +26,9 @@ import numpy.typing as npt
 
 FinishReason = Literal["stop", "length"]
 
+Weights = tuple[npt.NDArray[np.uint8], ...]
+"""A policy's trained weights on their way from the learner to the workers: `policy.weights.pack`."""
+
 
 class Message(NamedTuple):
     """One turn of a conversation."""

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from plaudit.policy.flat_weights import load_into, pack, trainable
 from plaudit.policy.loading import CausalLM, load_causal_lm, load_tokenizer
 from plaudit.policy.merging import AdapterMerger
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.policy.weights import load_into, pack, trainable
 
 from .tiny import tiny_gpt2, tiny_llama
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from plaudit.policy import flat_weights
+from plaudit.policy.weights import load_into
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.objective import TargetTensors
 from plaudit.ppo.settings import PPOSettings
@@ -110,7 +110,7 @@ def weights_are_the_learners_own(folder: Path) -> None:
     learner.weights()
     learn(learner, [batch])
     worker = AutoModelForCausalLM.from_pretrained(folder).eval()
-    flat_weights.load_into(worker, learner.weights())
+    load_into(worker, learner.weights())
     after = learner.evaluate(batch)
     assert np.abs(after.logprobs - before.logprobs).max() > 1e-2
     for row, mask in enumerate(batch.response_mask):

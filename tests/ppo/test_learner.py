@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from plaudit.errors import ConfigurationError
-from plaudit.policy import flat_weights
 from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.policy.weights import load_into, unpack
 from plaudit.ppo.learner import Learner
 from plaudit.ppo.settings import Sharding
 from plaudit.rollout.cluster import start_ray
@@ -184,7 +184,7 @@ def test_weights_are_the_policys_alone(make: Make, folder: Path):
     """What workers load: the causal LM's parameters, no critic; and they are those after the update."""
     learner, batch = _after(make(), 2), ragged_batch()
     worker = AutoModelForCausalLM.from_pretrained(folder).eval()
-    flat_weights.load_into(worker, learner.weights())
+    load_into(worker, learner.weights())
     logprobs = learner.evaluate(batch).logprobs
     for row, mask in enumerate(batch.response_mask):
         expected, _ = reference.response_logprobs(worker, *real_tokens(batch, row), TEMPERATURE)
@@ -193,7 +193,7 @@ def test_weights_are_the_policys_alone(make: Make, folder: Path):
 
 def test_with_lora_the_weights_are_the_adapters(make: Make):
     learner = _after(make(lora=LORA), 1)
-    names = flat_weights.unpack(learner.weights())
+    names = unpack(learner.weights())
     assert names
     assert all("lora_" in name for name in names)
 

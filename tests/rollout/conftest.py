@@ -9,7 +9,7 @@ from plaudit.rollout.cluster import start_ray
 from tests.policy.tiny import tiny_llama
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray() -> Iterator[None]:
     connection = start_ray(None, num_cpus=8)
     yield

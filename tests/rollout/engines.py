@@ -11,7 +11,7 @@ import numpy as np
 from plaudit.errors import ConfigurationError
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory, Weights
 
 HERE = "tests.rollout.engines:"
 
@@ -23,8 +23,8 @@ class Echo:
         self.notes = Path(policy.model)  # a folder that outlives the worker
         self.weights = -1.0
 
-    def load_weights(self, weights: np.ndarray) -> None:
-        self.weights = float(weights.sum())
+    def load_weights(self, weights: Weights) -> None:
+        self.weights = float(weights[0].sum())
 
     def generate(
         self, requests: Sequence[RolloutRequest], sampling: Sampling, weight_version: int
@@ -87,8 +87,8 @@ class HangsOnce(Echo):
 class DiesLoading(Echo):
     """The first transfer of weights after the start kills the worker."""
 
-    def load_weights(self, weights: np.ndarray) -> None:
-        if weights.sum() > 1 and self.first_time("loading"):
+    def load_weights(self, weights: Weights) -> None:
+        if weights[0].sum() > 1 and self.first_time("loading"):
             os.kill(os.getpid(), signal.SIGKILL)
         super().load_weights(weights)
 

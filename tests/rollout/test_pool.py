@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from plaudit.errors import ConfigurationError, RunFailed
-from plaudit.policy.flat_weights import pack, trainable
 from plaudit.policy.loading import load_causal_lm
 from plaudit.policy.settings import LoraSettings, PolicySettings
+from plaudit.policy.weights import pack, trainable
 from plaudit.rollout.dispatch import SetAside
 from plaudit.rollout.engine import TRANSFORMERS
 from plaudit.rollout.pool import RayRolloutPool
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.worker import ON_DISK
-from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory, Weights
 
 from .engines import HERE
 
@@ -53,12 +53,12 @@ def _echo(tmp_path) -> PolicySettings:
     return PolicySettings(model=str(tmp_path))
 
 
-def _flat(value: int) -> np.ndarray:
-    return np.full(1, value, dtype=np.uint8)
+def _weights(value: int) -> Weights:
+    return (np.full(1, value, dtype=np.uint8),)
 
 
 @pytest.fixture(scope="module")
-def weights(policy) -> np.ndarray:
+def weights(policy) -> Weights:
     return pack(trainable(load_causal_lm(policy)))
 
 
@@ -160,7 +160,7 @@ def test_whoever_waits_goes_before_what_was_submitted(tmp_path):
 def test_the_pool_grows_and_shrinks_while_it_generates(tmp_path):
     many = [RolloutRequest(Prompt(f"p{n}", (n,))) for n in range(240)]
     with _pool(_echo(tmp_path), HERE + "Slow", workers=1, group_size=4) as pool:
-        pool.set_weights(3, _flat(3))
+        pool.set_weights(3, _weights(3))
         sizes = {20: 3, 200: 1}
         pool.on_progress = lambda done, _: pool.resize(sizes.pop(done)) if done in sizes else None
         most = 0
@@ -192,7 +192,7 @@ def test_new_weights_reach_every_worker_before_its_next_group(tmp_path):
         served = {(t.weight_version, t.sampler_logprobs[0]) for t in pool.generate(REQUESTS, SAMPLING)}
         assert served == {(ON_DISK, -1)}
         for version in (1, 2, 7):  # version 2 kills the worker that loads it first
-            pool.set_weights(version, _flat(version))
+            pool.set_weights(version, _weights(version))
             served = {(t.weight_version, t.sampler_logprobs[0]) for t in pool.generate(REQUESTS, SAMPLING)}
             assert served == {(version, version)}
         assert (pool.counts.restarts, pool.counts.redispatched_lost) == (1, 0)
@@ -206,9 +206,9 @@ def test_new_weights_reach_every_worker_before_its_next_group(tmp_path):
 
 def test_old_weights_are_not_taken_back(tmp_path):
     with _pool(_echo(tmp_path), HERE + "Echo") as pool:
-        pool.set_weights(5, _flat(5))
+        pool.set_weights(5, _weights(5))
         with pytest.raises(ValueError, match="version 4 come after"):
-            pool.set_weights(4, _flat(4))
+            pool.set_weights(4, _weights(4))
 
 
 def test_workers_that_cannot_start_end_the_run(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.worker import RolloutWorker
-from plaudit.trajectory import Prompt, RolloutRequest, Sampling
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Weights
 
 from .engines import HERE, Echo
 
@@ -17,8 +17,8 @@ REQUESTS = [RolloutRequest(Prompt("p", (1, 2)))]
 SAMPLING = Sampling(4, 1.0, (), 0)
 
 
-def _weights(value: int) -> np.ndarray:
-    return np.full(1, value, dtype=np.uint8)
+def _weights(value: int) -> Weights:
+    return (np.full(1, value, dtype=np.uint8),)
 
 
 def _served(worker: RolloutWorker) -> tuple[int, float]:
@@ -41,8 +41,8 @@ def test_a_late_transfer_never_replaces_newer_weights(tmp_path):
 
 
 class FailsToLoad(Echo):
-    def load_weights(self, weights: np.ndarray) -> None:
-        if weights.sum() == 99:
+    def load_weights(self, weights: Weights) -> None:
+        if weights[0].sum() == 99:
             raise ValueError("broken transfer")
         super().load_weights(weights)
 

@@ -5,14 +5,13 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from plaudit.errors import RunFailed
-from plaudit.policy.flat_weights import load_into, unpack
 from plaudit.policy.generation import generate
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.settings import PolicySettings
+from plaudit.policy.weights import load_into, unpack
 from plaudit.ppo.kl import AdaptiveKL
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.scores import ScoreShaper
@@ -20,7 +19,7 @@ from plaudit.ppo.settings import KLSettings, PPOSettings
 from plaudit.trainer.loop import Loop, TooFarFromReference
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.synchronous import SynchronousRollouts
-from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, ScoredTrajectory, Trajectory, Weights
 from tests.policy.tiny import tiny_llama
 
 EIGHT = [Prompt(str(i), (1, 5 + i, 7), text=f"prompt {i}") for i in range(8)]
@@ -37,7 +36,7 @@ class HerePool:
     def generate(self, requests: Sequence[RolloutRequest], sampling: Sampling) -> list[Trajectory]:
         return generate(self.model, requests, sampling, 0, self.version, self.tokenizer)
 
-    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+    def set_weights(self, version: int, weights: Weights) -> None:
         load_into(self.model, weights)
         self.version = version
 
@@ -126,7 +125,7 @@ def test_responses_of_other_weights_end_the_run(policy: PolicySettings) -> None:
 class StalePool(HerePool):
     """Says that it has the new weights, and samples with the old."""
 
-    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+    def set_weights(self, version: int, weights: Weights) -> None:
         self.version = version
 
 

@@ -111,7 +111,7 @@ def test_every_response_is_learnt_from_once_or_counted_and_none_is_older_than_th
             trained += [one.trajectory.request.id for one in collected.scored]
             counts.update(collected.counts)
             time.sleep(0.005)
-            ahead.publish(step + 1, np.zeros(1, np.uint8))
+            ahead.publish(step + 1, ())
         in_flight, drawn = ahead.position(30)
         counts.update(ahead._counts)  # of responses that came since the last batch was made up
     assert len(trained) == len(set(trained))
@@ -137,7 +137,7 @@ def test_nothing_is_asked_for_that_no_step_will_learn_from() -> None:
         ahead.begin(0, START)
         for step in range(3):
             ahead.collect(step, phase)
-            ahead.publish(step + 1, np.zeros(1, np.uint8))
+            ahead.publish(step + 1, ())
     assert len(pool.asked) == 3 * BATCH
 
 
@@ -150,14 +150,14 @@ def test_nobody_waits_for_a_straggler_and_what_is_too_old_is_dropped_and_counted
         for step in range(4):
             trained = {one.trajectory.request.id for one in ahead.collect(step, phase).scored}
             assert slow not in trained
-            ahead.publish(step + 1, np.zeros(1, np.uint8))
+            ahead.publish(step + 1, ())
         assert time.monotonic() - began < 0.5
         time.sleep(0.6)
         for step in range(4, 8):
             collected = ahead.collect(step, phase)
             assert slow not in {one.trajectory.request.id for one in collected.scored}
             dropped += collected.counts["stale_dropped"]
-            ahead.publish(step + 1, np.zeros(1, np.uint8))
+            ahead.publish(step + 1, ())
     assert dropped >= 1
 
 
@@ -182,7 +182,7 @@ def test_the_oldest_weights_go_first() -> None:
         ahead.begin(0, START)
         pool.answer(0, BATCH)
         ahead.collect(0, phase)
-        ahead.publish(1, np.zeros(1, np.uint8))
+        ahead.publish(1, ())
         pool.answer(1, BATCH)  # asked for later, there earlier
         pool.answer(0, BATCH)
         deadline = time.monotonic() + 10
@@ -221,7 +221,7 @@ def test_what_resumes_asks_again_for_what_was_in_flight_and_goes_on_behind_it() 
                 collected = ahead.collect(step, phase)
                 trained += [one.trajectory.request.id for one in collected.scored]
                 dropped += collected.counts["stale_dropped"]
-                ahead.publish(step + 1, np.zeros(1, np.uint8))
+                ahead.publish(step + 1, ())
             dropped += ahead.collect(first + 5, phase).counts["stale_dropped"]
             position = ahead.position(first + 5)
     assert len(trained) == len(set(trained)) == 15 * BATCH
@@ -238,7 +238,7 @@ def test_samples_of_one_prompt_stay_together() -> None:
         for step in range(5):
             counted = Counter(one.trajectory.request.prompt.id for one in ahead.collect(step, phase).scored)
             assert set(counted.values()) == {4}
-            ahead.publish(step + 1, np.zeros(1, np.uint8))
+            ahead.publish(step + 1, ())
 
 
 def test_generation_goes_on_while_the_learner_learns() -> None:
@@ -250,7 +250,7 @@ def test_generation_goes_on_while_the_learner_learns() -> None:
         began = time.monotonic()
         for step in range(1, 21):
             time.sleep(0.1)
-            ahead.publish(step, np.zeros(1, np.uint8))
+            ahead.publish(step, ())
             ahead.collect(step, phase)
         assert time.monotonic() - began < 20 * 0.1 * 1.25
 
@@ -301,7 +301,7 @@ def test_prompts_that_are_set_aside_are_replaced_and_counted_and_all_of_them_end
             collected = ahead.collect(step, phase)
             assert len(collected.scored) == BATCH
             counts.update(collected.counts)
-            ahead.publish(step + 1, np.zeros(1, np.uint8))
+            ahead.publish(step + 1, ())
     assert counts["set_aside"] == 4
     pool.set_aside = {f"a/{n}" for n in range(40)}
     with rollouts(pool, staleness=0) as ahead:

@@ -11,10 +11,10 @@ from pathlib import Path
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from plaudit.policy.flat_weights import trainable
 from plaudit.policy.loading import CausalLM, without_adapter
 from plaudit.policy.merging import merged_state
 from plaudit.policy.sharding import gathered
+from plaudit.policy.weights import trainable
 
 
 def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path, *, write: bool = True) -> None:

@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from plaudit.errors import ConfigurationError
-from plaudit.policy import flat_weights
 from plaudit.policy.actor_critic import ActorCritic, is_critics
 from plaudit.policy.critics import from_reward_model
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import PolicySettings
 from plaudit.policy.sharding import gathered
+from plaudit.policy.weights import pack, trainable
 from plaudit.ppo import snapshot
 from plaudit.ppo.batches import Rows, minibatches
 from plaudit.ppo.collective import Collective, Single
@@ -35,7 +34,7 @@ from plaudit.ppo.passes import Passes
 from plaudit.ppo.settings import PPOSettings, Sharding
 from plaudit.ppo.targets import Evaluation, Targets, explained_variance
 from plaudit.ppo.texts import TextBatch
-from plaudit.trajectory import TrainingBatch
+from plaudit.trajectory import TrainingBatch, Weights
 
 KIBIBYTE = 1024
 """What Linux counts the memory of a process in."""
@@ -62,8 +61,8 @@ class Learner(Protocol):
         """
         ...
 
-    def weights(self) -> npt.NDArray[np.uint8]:
-        """What rollout workers need (`flat_weights.pack`): the policy's trained weights, without the critic."""
+    def weights(self) -> Weights:
+        """What rollout workers need (`policy.weights.pack`): the policy's trained weights, without the critic."""
         ...
 
     def save_state(self, path: Path) -> None:
@@ -154,8 +153,8 @@ class LocalLearner:
             found["explained_variance"] = explained_variance(targets.old_values, targets.returns, batch.response_mask)
         return found
 
-    def weights(self) -> npt.NDArray[np.uint8]:
-        return flat_weights.pack(gathered(flat_weights.trainable(self._model.causal_lm), keep=self._tells))
+    def weights(self) -> Weights:
+        return pack(gathered(trainable(self._model.causal_lm), keep=self._tells))
 
     def save_state(self, path: Path) -> None:
         state = gathered(self._restorable(), keep=self._tells)  # on the CPU they are those that learn, not copies

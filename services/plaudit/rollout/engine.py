@@ -4,12 +4,9 @@ import importlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory, Weights
 
 TRANSFORMERS = "plaudit.rollout.transformers_engine:TransformersEngine"
 
@@ -17,7 +14,7 @@ TRANSFORMERS = "plaudit.rollout.transformers_engine:TransformersEngine"
 class Engine(Protocol):
     """Built as `kind(policy, settings)`, inside the worker, with the policy's weights as they lie on disk."""
 
-    def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
+    def load_weights(self, weights: Weights) -> None:
         """Takes over a flat weights buffer, wholly or (raising) not at all."""
         ...
 

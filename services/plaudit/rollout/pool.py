@@ -27,8 +27,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import ray
 
 from plaudit.errors import PlauditError, RunFailed
@@ -38,7 +36,7 @@ from plaudit.rollout.engine import TRANSFORMERS
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.slot import ALIVE, Slot, SlotState, WorkerLost
 from plaudit.rollout.worker import ON_DISK
-from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory, Weights
 
 LOOK_SECONDS = 0.5
 REPORT_EVERY_S = 0.2
@@ -162,7 +160,7 @@ class RayRolloutPool:
         """
         self._there(self._add, Order(requests, sampling, on_event, fixed=False))
 
-    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+    def set_weights(self, version: int, weights: Weights) -> None:
         """Every worker takes these weights before its next group, an idle one at once. Versions only rise."""
         self._there(self._publish, version, ray.put(weights))
 

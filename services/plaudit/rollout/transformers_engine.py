@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from peft import PeftModel
 from torch import nn
 
-from plaudit.policy.flat_weights import load_into
 from plaudit.policy.generation import stream
 from plaudit.policy.loading import load_causal_lm, load_tokenizer
 from plaudit.policy.merging import AdapterMerger
 from plaudit.policy.settings import PolicySettings
+from plaudit.policy.weights import load_into
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.telemetry.quiet import quiet_libraries
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory, Weights
 
 
 class TransformersEngine:
@@ -32,8 +30,8 @@ class TransformersEngine:
         nn.Module.to(self._model, device)
         self._merger = AdapterMerger(self._model) if isinstance(self._model, PeftModel) else None
 
-    def load_weights(self, weights: npt.NDArray[np.uint8]) -> None:
-        """`policy.flat_weights.pack` of the policy's trainable parameters."""
+    def load_weights(self, weights: Weights) -> None:
+        """`policy.weights.pack` of the policy's trainable parameters."""
         load_into(self._model, weights)
         if self._merger is not None:
             self._merger.merge()

@@ -8,14 +8,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from plaudit.errors import RunFailed
 from plaudit.policy.settings import PolicySettings
 from plaudit.rollout.engine import Engine, build_engine
 from plaudit.rollout.settings import RolloutSettings
-from plaudit.trajectory import RolloutRequest, Sampling, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, Trajectory, Weights
 
 ON_DISK = -1
 """The version of the weights that a worker finds on disk."""
@@ -34,7 +31,7 @@ class RolloutWorker:
         policy: PolicySettings,
         settings: RolloutSettings,
         version: int,
-        weights: npt.NDArray[np.uint8] | None,
+        weights: Weights | None,
     ) -> int:
         """Builds the engine and gives it its first weights, None for those on disk; returns the process id."""
         self._engine = build_engine(kind, policy, settings)
@@ -42,7 +39,7 @@ class RolloutWorker:
             self.set_weights(version, weights)
         return os.getpid()
 
-    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> int:
+    def set_weights(self, version: int, weights: Weights) -> int:
         """Returns the version in use: a transfer that comes late never replaces a newer one."""
         assert self._engine is not None
         if version >= self._version:

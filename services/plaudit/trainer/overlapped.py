@@ -22,14 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from plaudit.errors import PlauditError, RunFailed
 from plaudit.rollout.dispatch import Delivered, Event, Failed, SetAside
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import Collected, Phase, Position, RolloutPool, Scorer
-from plaudit.trajectory import RolloutRequest, Sampling, ScoredTrajectory, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, ScoredTrajectory, Trajectory, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +106,7 @@ class OverlappedRollouts:
             counts[f"staleness_{lag}"] = lags.count(lag)
         return Collected(scored, counts)
 
-    def publish(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+    def publish(self, version: int, weights: Weights) -> None:
         """What is asked for from now on is generated with them."""
         self._pool.set_weights(version, weights)
         with self._changed:

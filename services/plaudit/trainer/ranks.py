@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import psutil
 import ray
 import torch
@@ -35,7 +34,7 @@ from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings, Sharding
 from plaudit.ppo.targets import Evaluation, Targets
 from plaudit.ppo.texts import TextBatch
-from plaudit.trajectory import TrainingBatch
+from plaudit.trajectory import TrainingBatch, Weights
 
 START_TIMEOUT_SECONDS = 600.0
 """Until every rank has a place in the cluster and its models loaded."""
@@ -143,8 +142,8 @@ class DataParallelLearner:
         statistics: dict[str, float] = self._everywhere("update", batch, targets, step, learning_rate_scale, texts)
         return statistics
 
-    def weights(self) -> npt.NDArray[np.uint8]:
-        weights: npt.NDArray[np.uint8] = self._everywhere("weights")
+    def weights(self) -> Weights:
+        weights: Weights = self._everywhere("weights")
         return weights
 
     def save_state(self, path: Path) -> None:

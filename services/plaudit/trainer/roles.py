@@ -8,11 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from plaudit.rollout.dispatch import Event
-from plaudit.trajectory import RolloutRequest, Sampling, ScoredTrajectory, Trajectory
+from plaudit.trajectory import RolloutRequest, Sampling, ScoredTrajectory, Trajectory, Weights
 
 Phase = Callable[[str], AbstractContextManager[None]]
 """What is done in the block is a phase of the step: it is shown, and timed."""
@@ -36,8 +33,8 @@ class RolloutPool(Protocol):
         """
         ...
 
-    def set_weights(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
-        """What is asked for from now on is generated with these weights (`policy.flat_weights.pack`), or newer ones."""
+    def set_weights(self, version: int, weights: Weights) -> None:
+        """What is asked for from now on is generated with these weights (`policy.weights.pack`), or newer ones."""
         ...
 
     def close(self) -> None:
@@ -90,7 +87,7 @@ class Rollouts(Protocol):
         """What step `step` learns from; blocks until it is there. Raises RunFailed."""
         ...
 
-    def publish(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+    def publish(self, version: int, weights: Weights) -> None:
         """The learner has new weights, of this version."""
         ...
 

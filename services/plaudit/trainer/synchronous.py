@@ -7,13 +7,10 @@ die.
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from plaudit.errors import RunFailed
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import Collected, Phase, Position, RolloutPool, Scorer
-from plaudit.trajectory import Sampling, Trajectory
+from plaudit.trajectory import Sampling, Trajectory, Weights
 
 
 @dataclass
@@ -52,7 +49,7 @@ class SynchronousRollouts:
         }
         return Collected(scored, counts)
 
-    def publish(self, version: int, weights: npt.NDArray[np.uint8]) -> None:
+    def publish(self, version: int, weights: Weights) -> None:
         """The workers take them before they generate the next step's responses."""
         self.pool.set_weights(version, weights)
 
