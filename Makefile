@@ -53,7 +53,7 @@ format: $(READY)
 	@$(RUN) ruff format . && $(RUN) ruff check --fix .
 
 bench: $(READY)
-	@$(RUN) python benchmarks/loop/bench.py $(ARGS)
+	@for part in bench generation; do $(RUN) python benchmarks/loop/$$part.py $(ARGS) || exit; done
 
 bench-reward: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -6,8 +6,10 @@
 
 Knows neither Ray nor the clock nor threads: the pool says what happened, and when.
 
-Floating point depends a little on what else is in a batch. So the groups of a fixed order are cut from its requests in
-their order, and a group that lost its worker goes out again whole: neither the number of workers nor their deaths
+Prompts of about one length are generated together, the longest first: a short one beside a long one costs as much.
+
+Floating point depends a little on what else is in a batch. So the groups of a fixed order follow from its requests
+alone, and a group that lost its worker goes out again whole: neither the number of workers nor their deaths
 change a bit of what comes back. Of an order that is not fixed only what is still missing goes out again.
 
 A group that costs `max_attempts` workers may hold a prompt that kills. Each of its requests is then tried alone: one
@@ -137,8 +139,8 @@ class Dispatch:
         self._drop_set_aside(order)
         if order.open:
             self._orders.append(order)
-        requests, size = order.requests if order.open else (), self._settings.group_size
-        groups = [Group(order, requests[start : start + size]) for start in range(0, len(requests), size)]
+        requests, size = _longest_first(order.requests) if order.open else [], self._settings.group_size
+        groups = [Group(order, tuple(requests[start : start + size])) for start in range(0, len(requests), size)]
         self._waiting = deque([*groups, *self._waiting] if first else [*self._waiting, *groups])
 
     def cancel(self, order: Order) -> None:
@@ -285,3 +287,7 @@ class Dispatch:
         if order in self._orders:
             self._orders.remove(order)
         self._waiting = deque(group for group in self._waiting if group.order is not order)
+
+
+def _longest_first(requests: Sequence[RolloutRequest]) -> list[RolloutRequest]:
+    return sorted(requests, key=lambda request: len(request.prompt.token_ids), reverse=True)
