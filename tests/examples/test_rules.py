@@ -7,7 +7,7 @@ import pytest
 from tests.examples.programs import before_and_after, run
 
 
-@pytest.mark.parametrize("name", ["digits", "keyword"])
+@pytest.mark.parametrize("name", [pytest.param("digits", marks=pytest.mark.long), "keyword"])
 def test_it_trains_any_policy_that_is_named(tmp_path, name):
     """Here the one with random weights, which the example itself has just written."""
     folder = tmp_path / name

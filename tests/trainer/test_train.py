@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(tmp_path: P
     policy = {"model": str(tmp_path / "policy"), "lora": {"rank": 4, "alpha": 8}}
     ppo = {"learning_rate": 1e-2, "learning_rate_schedule": "linear", "critic": "separate", "advantages": "gae"}
     path = settings_file(tmp_path, server.address, policy=policy, ppo=ppo)
-    assert finish(start(path, f"folder={whole}"))[0] == 0
+    assert main(["train", str(path), f"folder={whole}"]) == 0
     before = metrics_of(whole)
     assert before[-1]["kl"] != before[0]["kl"] == 0
     newest = whole / "checkpoints/step-00004/learner.safetensors"
@@ -137,16 +137,13 @@ def test_another_run_and_other_data_are_refused_in_a_folder_that_holds_one(
     tmp_path: Path, server: FakeRewardServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = settings_file(tmp_path, server.address, steps=1)
-    assert finish(start(path))[0] == 0
+    assert main(["train", str(path)]) == 0
     for override, told in (("seed=7", "'seed' (0, now 7)"), ("ppo.kl.coef=0.5", "'ppo.kl.coef' (0.05, now 0.5)")):
         assert main(["train", str(path), override]) == 2
         assert f"another {told}" in capsys.readouterr().err
-    process = start(path)
-    told, _ = process.communicate(timeout=180)
-    assert process.returncode == 0
-    assert "nothing is left to do" in told
+    assert main(["train", str(path)]) == 0
+    assert "nothing is left to do" in capsys.readouterr().out
     with (tmp_path / "texts.jsonl").open("a") as file:
         file.write('{"text": "a fox"}\n')
-    code, errors = finish(start(path, "steps=2"))
-    assert code == 2
-    assert "pretraining.data has changed since" in errors
+    assert main(["train", str(path), "steps=2"]) == 2
+    assert "pretraining.data has changed since" in capsys.readouterr().err

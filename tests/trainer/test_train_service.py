@@ -49,13 +49,14 @@ def test_a_run_is_watched_paused_and_stopped_from_the_command_line(tmp_path: Pat
     assert "has the run ended?" in done.stderr
 
 
-def test_two_processes_never_train_in_one_folder(tmp_path: Path, server: FakeRewardServer) -> None:
+def test_two_processes_never_train_in_one_folder(
+    tmp_path: Path, server: FakeRewardServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = settings_file(tmp_path, server.address, steps=1000)
     first = start(path)
-    wait_for(tmp_path / "run/metrics.jsonl", first)
-    code, errors = finish(start(path))
-    assert code == 69
-    assert "another process trains in" in errors
+    wait_for(tmp_path / "run/config.yaml", first)
+    assert main(["train", str(path)]) == 69
+    assert "another process trains in" in capsys.readouterr().err
     first.kill()
     first.communicate()
 
