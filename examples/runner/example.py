@@ -2,9 +2,9 @@
 
 An example is a class with a `run` and a `name`; `main` reads its command line:
 
-    python examples/NAME/run.py [--seed 0] [--folder runs/NAME] [key=value ...]
+    python examples/NAME/run.py [--seed 0] [--folder runs/NAME] [--until PHASE] [key=value ...]
 
-`key=value` overrides the settings of its PPO run.
+`key=value` overrides the settings of its PPO run; with --until it ends when that phase is done.
 """
 
 import argparse
@@ -32,12 +32,21 @@ ENVIRONMENT = {
 }
 
 
+class FarEnough(Exception):
+    """The last phase that was asked for is done."""
+
+
+class UnknownPhase(Exception):
+    """What was asked for as the last phase is none."""
+
+
 class Example(ABC):
     """One run of an example in one folder."""
 
     name: ClassVar[str]  # its folder under examples/
     arguments: ClassVar[tuple[str, str]] = ("key=value", "settings of the PPO run")  # those of the command line
     console = Console()
+    until: str | None = None  # the last phase that is wanted
 
     def __init__(self, folder: Path, seed: int, overrides: list[str], programs: Programs) -> None:
         self.folder, self.seed, self.overrides = folder, seed, overrides
@@ -49,12 +58,16 @@ class Example(ABC):
         """All of it; False when it did not reach what it promises."""
 
     def phases(self, works: Mapping[str, Callable[[], None]]) -> None:
-        """One after the other, under its name and timed."""
+        """One after the other, under its name and timed. Raises FarEnough, UnknownPhase."""
+        if self.until not in (None, *works):
+            raise UnknownPhase(f"there is no phase '{self.until}', only {', '.join(works)}")
         for number, (name, work) in enumerate(works.items(), start=1):
             self.console.rule(f"[bold]{number}/{len(works)}  {name}", align="left")
             started = time.monotonic()
             work()
             self.seconds[name] = time.monotonic() - started
+            if name == self.until:
+                raise FarEnough
 
     def world(self) -> None:
         """The demo's text world: data of all stages in `data/`, a model with random weights in `base/`."""
@@ -133,7 +146,14 @@ def main(kind: type[Example]) -> int:
         return 2
     try:
         with Programs(ENVIRONMENT) as programs:
-            return 0 if kind(parsed.folder, parsed.seed, parsed.overrides, programs).run() else 1
+            example = kind(parsed.folder, parsed.seed, parsed.overrides, programs)
+            example.until = parsed.until
+            return 0 if example.run() else 1
+    except FarEnough:
+        return 0
+    except UnknownPhase as error:
+        print(f"{kind.name}: {error}", file=sys.stderr)
+        return 2
     except ProgramFailed as error:
         print(f"{kind.name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -160,6 +180,7 @@ def _parser(kind: type[Example]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder", type=Path, default=Path("runs") / kind.name, help="what an older run left in it is replaced"
     )
+    parser.add_argument("--until", metavar="PHASE", help="end when this phase is done")
     name, told = kind.arguments
     parser.add_argument("overrides", nargs="*", metavar=name, help=told)
     return parser
