@@ -13,7 +13,7 @@ import plaudit.ppo.kl as kl
 import plaudit.ppo.objective as objective
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.passes import Passes
-from plaudit.trajectory import TrainingBatch
+from plaudit.trajectory import TrainingBatch, Weights
 
 from . import checks
 
@@ -91,8 +91,12 @@ def no_positions(patch: pytest.MonkeyPatch) -> None:
 
 def stale_weights(patch: pytest.MonkeyPatch) -> None:
     fresh = LocalLearner.weights
-    kept: dict[int, object] = {}
-    patch.setattr(LocalLearner, "weights", lambda self: kept.setdefault(id(self), fresh(self)))
+    kept: dict[int, Weights] = {}
+
+    def weights(self: LocalLearner) -> Weights:
+        return kept.setdefault(id(self), tuple(piece.copy() for piece in fresh(self)))
+
+    patch.setattr(LocalLearner, "weights", weights)
 
 
 def dropout_in_training(patch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,13 @@ class Machine:
         errors = None if log is None else subprocess.STDOUT
         return subprocess.Popen(inside, stdout=out, stderr=errors, text=True, env={**os.environ, **env})
 
+    def knows(self, names: Mapping[str, "Machine"]) -> None:
+        """Finds the others by these names."""
+        hosts = self.folder / f"{self.name}.hosts"
+        lines = ["127.0.0.1 localhost", *(f"{machine.address} {name}" for name, machine in names.items())]
+        hosts.write_text("\n".join(lines) + "\n")
+        assert self.start(["mount", "--bind", str(hosts), "/etc/hosts"]).wait() == 0
+
     def die(self) -> None:
         """Every process at once, and the namespace with them."""
         deadline = time.monotonic() + 20

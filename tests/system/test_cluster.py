@@ -11,20 +11,8 @@ from pathlib import Path
 import pytest
 
 from .machines import Machine, Network, network, why_not
+from .ray_nodes import QUICK, ROOT, join, lead
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-QUICK = {  # a node is thought dead after three seconds, not after thirty
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "OMP_NUM_THREADS": "1",
-    "RAY_AUTH_MODE": "token",  # as on a cluster that others can reach
-    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
-}
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(280),
@@ -36,20 +24,6 @@ pytestmark = [
 def net(tmp_path: Path) -> Iterator[Network]:
     with network("plaudit", tmp_path) as made:
         yield made
-
-
-def join(machine: Machine, head: Machine, cpus: int, log: Path) -> None:
-    address = [f"--address={head.address}:6379"]
-    _ray(machine, [*address, f"--num-cpus={cpus}"], log)
-
-
-def lead(machine: Machine, log: Path, **env: str) -> None:
-    _ray(machine, ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"], log, **env)
-
-
-def _ray(machine: Machine, arguments: list[str], log: Path, **env: str) -> None:
-    command = [str(BIN / "ray"), "start", "--block", f"--node-ip-address={machine.address}", "--disable-usage-stats"]
-    machine.start([*command, *arguments], log, {**QUICK, "PYTHONPATH": str(ROOT), **env})
 
 
 class Driver:

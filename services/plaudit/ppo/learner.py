@@ -62,7 +62,10 @@ class Learner(Protocol):
         ...
 
     def weights(self) -> Weights:
-        """What rollout workers need (`policy.weights.pack`): the policy's trained weights, without the critic."""
+        """What rollout workers need (`policy.weights.pack`): the policy's trained weights, without the critic.
+
+        They may be those that learn, not copies: send them before the next update.
+        """
         ...
 
     def save_state(self, path: Path) -> None:
