@@ -47,7 +47,9 @@ def selected(expression: str, namespace: str = "plaudit", pod: str = ".+", rate_
 
 def expressions() -> dict[str, str]:
     """Every expression there is, by where it stands."""
-    found = {f"rule {rule.get('record') or rule['alert']}": rule["expr"] for rule in rules("recording") + rules("alerts")}
+    found = {
+        f"rule {rule.get('record') or rule['alert']}": rule["expr"] for rule in rules("recording") + rules("alerts")
+    }
     for name, dashboard in dashboards().items():
         for panel in panels(dashboard):
             for target in panel["targets"]:
@@ -77,7 +79,9 @@ def exported() -> dict[str, set[str]]:
     for registry in (TrainerMetrics(PoolCounts, kl_target=6.0).registry, Metrics().registry):
         for family in registry.collect():
             for ending in SAMPLES.get(family.type, ()):
-                found[family.name + ending] = _labels(registry, family.name) | ({"le"} if ending == "_bucket" else set())
+                found[family.name + ending] = _labels(registry, family.name) | (
+                    {"le"} if ending == "_bucket" else set()
+                )
     return {name: labels for name, labels in found.items() if not name.endswith("_created")}
 
 

@@ -1,4 +1,4 @@
-"""What is watched exists: metrics, labels, anchors in the runbook; the dashboards are those that their program writes."""
+"""What is watched exists: metrics, labels, anchors in the runbook; dashboards are as their program writes them."""
 
 import re
 import subprocess

@@ -1,5 +1,4 @@
-"""Each alert fires when it should and not when it should not (promtool), and both /metrics pages are as Prometheus likes
-them. The cases are in alert_cases.yaml."""
+"""Each alert fires when it should and not when it should not (`alert_cases.yaml`, promtool); /metrics has good names."""
 
 import shutil
 import subprocess
