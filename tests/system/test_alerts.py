@@ -1,4 +1,4 @@
-"""Each alert fires when it should and not when it should not (`alert_cases.yaml`, promtool); /metrics has good names."""
+"""Each alert fires when it should and not when it should not (`alert_cases.yaml`); /metrics has good names."""
 
 import shutil
 import subprocess
