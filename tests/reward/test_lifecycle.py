@@ -34,8 +34,10 @@ async def test_alive_while_loading_ready_when_loaded():
         assert (found.code, found.reason) == (Code.UNAVAILABLE, "MODEL_LOADING")
         async with httpx.AsyncClient(base_url=f"http://{server.http_address}") as http:
             assert (await http.get("/health")).status_code == 503
+            assert "plaudit_reward_ready 0.0" in (await http.get("/metrics")).text
             await server.load()
             assert (await http.get("/health")).status_code == 200
+            assert "plaudit_reward_ready 1.0" in (await http.get("/metrics")).text
         assert all((await health(channel)).values())
 
 
@@ -77,6 +79,7 @@ async def test_metrics_add_up_to_what_was_asked_and_hold_no_callers_words():
         'plaudit_reward_items_total{model="digits",outcome="invalid_item"} 1.0',
         'plaudit_reward_rejected_total{reason="MODEL_NOT_FOUND"} 1.0',
         'plaudit_reward_score_count{model="digits"} 3.0',
+        'plaudit_reward_rejected_total{reason="QUEUE_FULL"} 0.0',
         "plaudit_reward_queue_items 0.0",
         "plaudit_reward_inflight_requests 0.0",
     ):
@@ -101,6 +104,7 @@ async def test_a_drain_finishes_what_is_in_flight_and_takes_nothing_new(tmp_path
         assert found.details[1].retry_delay.seconds == 1
         async with httpx.AsyncClient() as http:
             assert "draining" in (await http.get(f"http://{running.server.http_address}/health")).text
+            assert "plaudit_reward_ready 0.0" in (await http.get(f"http://{running.server.http_address}/metrics")).text
         assert scores(await in_flight) == [1, 1]
         await draining
         with pytest.raises(grpc.aio.AioRpcError):

@@ -7,6 +7,8 @@ command -v chromium >/dev/null || command -v chromium-browser >/dev/null || comm
 command -v redis-server >/dev/null || wanted+=(redis-server) # the state of a Ray head that may be lost
 command -v ip >/dev/null || wanted+=(iproute2)               # machines made of network namespaces
 command -v nsenter >/dev/null || wanted+=(util-linux)
+command -v promtool >/dev/null || wanted+=(prometheus)     # scrapes a run, checks rules
+command -v prometheus-alertmanager >/dev/null || wanted+=(prometheus-alertmanager)
 if [ ${#wanted[@]} = 0 ]; then
     exit 0
 fi

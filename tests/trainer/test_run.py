@@ -29,7 +29,7 @@ def run_of(loop: Mock) -> Run:
         ),
         loop=loop,
         sampler=Mock(),
-        metrics=TrainerMetrics(),
+        metrics=TrainerMetrics(PoolCounts, kl_target=6.0),
         record=Mock(rows=list),
         pool=SimpleNamespace(counts=PoolCounts(), set_aside=[]),
         scorer=SimpleNamespace(missing=Counter(), retries=0),

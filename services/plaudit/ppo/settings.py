@@ -29,7 +29,7 @@ class KLSettings:
     placement: Literal["reward", "loss"] | None = None  # null: in the loss with grpo, else in each token's reward
     estimator: Literal["k1", "abs", "mse", "full"] = "k1"  # of the penalty in the reward; docs/ppo.md compares them
     controller: Literal["fixed", "adaptive"] = "fixed"
-    target_kl_nats_per_response: Positive = 6.0  # adaptive only (lm-hp)
+    target_kl_nats_per_response: Positive = 6.0  # adaptive (lm-hp); what is watched is held against it in either case
     horizon_episodes: Positive = 10_000  # adaptive only (lm-hp): short runs need one of at most about 20 batches
     update_limit_nats_per_token: Positive | None = None  # from the policy before the step: past it, its epochs end
     run_limit_nats_per_response: Positive | None = None  # from the reference: past it, the run ends

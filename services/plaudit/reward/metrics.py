@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from plaudit.reward.admission import Admission
 from plaudit.reward.errors import NonfiniteScore, RequestError
@@ -16,6 +16,7 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
 SPREADS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
+BACK_PRESSURE = ("QUEUE_FULL", "DEADLINE_UNREACHABLE")
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 0.9)
 
 
@@ -32,6 +33,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
 
         def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
             return Histogram(f"plaudit_{name}", text, labels, buckets=buckets, registry=registry)
@@ -56,6 +58,8 @@ class Metrics:
         self.input_tokens = histogram("reward_input_tokens", "Tokens the model read of an item.", TOKENS)
         self.truncated = counter("reward_truncated_total", "Items of which tokens were cut.", ["side"])
         self.rejected = counter("reward_rejected_total", "Calls refused before any work.", ["reason"])
+        for why in BACK_PRESSURE:
+            self.rejected.labels(why)  # a counter that begins at 1 shows no increase
         self.cache_hits = counter("reward_cache_hits_total", "Items whose score was remembered.")
         self.cache_misses = counter("reward_cache_misses_total", "Items looked for in the cache and not found.")
         self.ensemble_std = histogram("reward_ensemble_std", "Spread of an ensemble's members.", SPREADS, ["model"])
@@ -66,6 +70,7 @@ class Metrics:
         self.nonfinite = counter("reward_score_nonfinite_total", "NaN or infinity out of a model.")
         self.info = gauge("reward_model_info", "1 for each served model.", ["model", "version", "digest", "dtype"])
         self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", ["model"])
+        self.ready = gauge("reward_ready", "1 while this replica is to be given work.")
         self.inflight = gauge("reward_inflight_requests", "Calls being answered.")
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop wakes.", SECONDS)
 

@@ -38,6 +38,7 @@ class RewardServer:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.metrics.ready.set_function(lambda: float(self._state().healthy))
         self.catalog = Catalog()
         self.address = self.http_address = ""
         self.lost = asyncio.Event()

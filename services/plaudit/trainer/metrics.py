@@ -1,11 +1,15 @@
 """The trainer's Prometheus metrics: those of `metrics.jsonl` as `plaudit_ppo_*`, and how the run fares."""
 
+import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.registry import Collector
 
+from plaudit.errors import RunFailed
 from plaudit.rollout.pool import PoolCounts
 from plaudit.rollout.slot import SlotState
 from plaudit.trainer.loop import Metrics
@@ -41,15 +45,32 @@ SERVICES = {
     "disagreement": "Mean standard deviation of an ensemble's members in the step.",
 }
 
-DURATION_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)  # seconds: a toy's step to a large model's
+DURATION_BUCKETS = (
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+    1,
+    3,
+    10,
+    30,
+    100,
+    300,
+    1000,
+    3000,
+)  # seconds: a toy's step to a large model's
 
 
 class TrainerMetrics:
     """The trainer's own registry: what `/metrics` shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Callable[[], PoolCounts], kl_target: float) -> None:
+        """`pool` is asked at each look at the page, in the thread that looks; it may raise RunFailed."""
         self.registry = CollectorRegistry()
         self._totals: dict[str, float] = {}
+        self._pool = pool
+        self.registry.register(_First(self._observe_pool))
+        ProcessCollector(registry=self.registry)
         self._step = Gauge("plaudit_trainer_step", "Steps done.", registry=self.registry)
         self._steps = Counter("plaudit_trainer_steps", "Steps done by this process.", registry=self.registry)
         self._last = Gauge(
@@ -63,6 +84,7 @@ class TrainerMetrics:
             registry=self.registry,
             buckets=DURATION_BUCKETS,
         )
+        self._step_seconds = self._seconds("plaudit_trainer_step_duration_seconds", "Time of one step, all of it.")
         self._missing = Counter(
             "plaudit_reward_client_missing",
             "Trajectories without a reward, of training prompts.",
@@ -102,6 +124,7 @@ class TrainerMetrics:
         self._checkpoint_last = Gauge(
             "plaudit_checkpoint_last_success_timestamp_seconds", "When the last was written.", registry=self.registry
         )
+        self._checkpoint_bytes = Gauge("plaudit_checkpoint_bytes", "Size of the last one.", registry=self.registry)
         self._redispatched = Counter(
             "plaudit_rollout_redispatched", "Groups of prompts that went out again.", ["reason"], registry=self.registry
         )
@@ -117,6 +140,9 @@ class TrainerMetrics:
         self._version = Gauge(
             "plaudit_rollout_policy_version", "Weight version the workers sample with.", registry=self.registry
         )
+        Gauge(
+            "plaudit_ppo_kl_target", "KL that the run is to stay near, nats per response.", registry=self.registry
+        ).set(kl_target)
         self._services = {
             kind: Gauge(f"plaudit_reward_client_{kind}", text, ["service"], registry=self.registry)
             for kind, text in SERVICES.items()
@@ -124,6 +150,8 @@ class TrainerMetrics:
         self._learning = {
             name: Gauge(f"plaudit_ppo_{name}", text, registry=self.registry) for name, text in LEARNING.items()
         }
+        for gauge in self._learning.values():
+            gauge.set(math.nan)  # not measured: 0 would be an entropy that has collapsed
 
     def _seconds(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, registry=self.registry, buckets=DURATION_BUCKETS)
@@ -150,26 +178,38 @@ class TrainerMetrics:
             if found := re.fullmatch(r"staleness_(\d+)", name):
                 for _ in range(int(value)):
                     self._staleness.observe(int(found[1]))
-            if name.startswith("seconds_") and name != "seconds_step":  # the whole is not one of its parts
+            if name == "seconds_step":  # the whole is not one of its parts
+                self._step_seconds.observe(value)
+            elif name.startswith("seconds_"):
                 self._phase.labels(name.removeprefix("seconds_")).observe(value)
 
-    def observe_services(self, pool: PoolCounts, missing: Mapping[str, int], retries: int) -> None:
-        """Running totals of pool and reward client; `missing` is of this step's training prompts, by reason."""
-        for state in SlotState:
-            self._workers.labels(state.value).set(pool.workers[state])
-        self._restarts.inc(self._since("restarts", pool.restarts))
-        self._redispatched.labels("worker_lost").inc(self._since("lost", pool.redispatched_lost))
-        self._redispatched.labels("worker_slow").inc(self._since("slow", pool.redispatched_slow))
-        self._duplicates.inc(self._since("duplicates", pool.duplicates))
-        self._busy.inc(self._since("busy", pool.busy_s))
-        self._queue.set(pool.waiting)
-        self._set_aside.set(pool.set_aside)
-        self._version.set(pool.oldest_version)
-        if syncs := self._since("syncs", pool.syncs):
-            self._weight_sync.observe(self._since("sync_s", pool.sync_s) / syncs)
+    def observe_rewards(self, missing: Mapping[str, int], retries: int) -> None:
+        """`missing` is of this step's training prompts, by reason; `retries` a running total."""
         self._retries.labels("UNAVAILABLE").inc(self._since("retries", retries))
         for reason, count in missing.items():
             self._missing.labels(reason).inc(count)
+
+    def resumed(self, step: int, last: Metrics) -> None:
+        """The run goes on at step `step`; `last` is of the step before, its totals are of an earlier process."""
+        self._step.set(step)
+        self._since("nonfinite", last["nonfinite_updates"])
+
+    def _observe_pool(self) -> None:
+        """As it is now: a step whose workers die may never end."""
+        with suppress(RunFailed):  # not there yet, or not any more: what was seen last stays
+            pool = self._pool()
+            for state in SlotState:
+                self._workers.labels(state.value).set(pool.workers[state])
+            self._restarts.inc(self._since("restarts", pool.restarts))
+            self._redispatched.labels("worker_lost").inc(self._since("lost", pool.redispatched_lost))
+            self._redispatched.labels("worker_slow").inc(self._since("slow", pool.redispatched_slow))
+            self._duplicates.inc(self._since("duplicates", pool.duplicates))
+            self._busy.inc(self._since("busy", pool.busy_s))
+            self._queue.set(pool.waiting)
+            self._set_aside.set(pool.set_aside)
+            self._version.set(pool.oldest_version if pool.alive else math.nan)
+            if syncs := self._since("syncs", pool.syncs):
+                self._weight_sync.observe(self._since("sync_s", pool.sync_s) / syncs)
 
     def _since(self, name: str, total: float) -> float:
         """How much a running total has grown since it was last asked for: counters are told differences."""
@@ -187,3 +227,19 @@ class TrainerMetrics:
             self._checkpoint_failures.inc()
             raise
         self._checkpoint_last.set_to_current_time()
+
+    def saved(self, checkpoint: Path) -> None:
+        """A checkpoint is on the disk."""
+        self._checkpoint_bytes.set(sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file()))
+
+
+class _First(Collector):
+    """Has no metrics of its own: it is asked before those that are registered after it."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing."""
+        self._look()
+        return ()

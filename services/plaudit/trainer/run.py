@@ -152,7 +152,7 @@ class Run:
         self.record.write(step, metrics)
         self.recent.append(metrics)
         self.metrics.observe(step, metrics)
-        self.metrics.observe_services(self.pool.counts, self.scorer.missing - missing_before, self.scorer.retries)
+        self.metrics.observe_rewards(self.scorer.missing - missing_before, self.scorer.retries)
         self.control.step_done(step + 1)
 
     def _save(self) -> Path:
@@ -162,6 +162,7 @@ class Run:
             now = replace(self.state, in_flight=in_flight, drawn=drawn)
             state = replace(now, merit=self._merit(), set_aside=self._set_aside())
             path = checkpoint.save(self._checkpoints, state, self.loop.learner, settings.keep, settings.best_by)
+        self.metrics.saved(path)
         self.control.saved(path)
         return path
 
@@ -215,7 +216,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     lock = lock_folder(folder)
     stack.callback(lock.close)
     stack.callback(leave_no_trace, folder)
-    metrics, control = TrainerMetrics(), Control(folder, settings.steps)
+    control = Control(folder, settings.steps)
+    metrics = TrainerMetrics(control.pool, settings.ppo.kl.target_kl_nats_per_response)
     addresses = stack.enter_context(_serving(settings, control, metrics))
     describe(folder, **addresses)
     tokenizer = load_tokenizer(settings.policy)
@@ -256,6 +258,8 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     pool.set_weights(state.step, learner.weights())
     record = stack.enter_context(RunRecord(settings, resume_at=state.step))
     earlier = record.rows()
+    if earlier:
+        metrics.resumed(state.step, earlier[-1])
     control.opened(state.step, earlier[-1]["time"] if earlier else None, resumed_from)
     if state.step >= settings.steps:
         print(f"{folder} has done {state.step} steps, and steps is {settings.steps}: nothing is left to do", flush=True)

@@ -1,0 +1,146 @@
+"""A real Prometheus scrapes a real run and its reward server: everything on the dashboards shows something, what goes
+wrong is told, and not told any more when it is mended."""
+
+import math
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plaudit.reward.folder import write
+from plaudit.reward.rendering import Rendering
+from tests.deploy.monitoring import dashboards, panels, rules, selected
+from tests.reward import tiny_models
+from tests.reward.processes import process
+from tests.trainer.programs import settings_file, start
+
+from .watching import Watch, free_port, missing, until, watching
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(missing()), reason=f"missing: {', '.join(missing())} (Debian packages of these names)"),
+]
+PATIENCE_S = 150.0
+"""Longer than any wait on a machine with much else to do. On one without, all of it takes little more than a minute."""
+MODELS = [  # every kind of series that a reward server has
+    {"name": "both", "ensemble": {"members": ["tiny", "the"]}},
+    {"name": "the", "rule": {"kind": "keyword", "word": "the"}},
+]
+
+
+class Killer(threading.Thread):
+    """Ends every rollout worker of a run as soon as it is up, until told to stop."""
+
+    def __init__(self, driver: int) -> None:
+        super().__init__(daemon=True)
+        self._driver, self._over = psutil.Process(driver), threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.5):
+            for one in self._driver.children(recursive=True):
+                try:
+                    title = " ".join(one.cmdline())
+                    if "RolloutWorker" in title and ".start" not in title and "__init__" not in title:
+                        one.kill()
+                except psutil.NoSuchProcess:
+                    continue
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def training(folder: Path, reward: str, http_address: str, **changes: object) -> Iterator["subprocess.Popen[str]"]:
+    folder.mkdir()
+    path = settings_file(
+        folder,
+        reward,
+        steps=100_000,
+        http_address=http_address,
+        reward={"address": reward, "startup_timeout_s": 60},
+        more_rewards={"the": {"address": reward, "model": "the"}},
+        pretraining=None,
+        samples={"every": 1000, "best_of": 0},
+        checkpoints={"every": 10, "keep": 1},
+        **changes,
+    )
+    run = start(path)
+    try:
+        yield run
+    finally:
+        run.terminate()
+        run.communicate(timeout=60)
+
+
+def expressions() -> dict[str, str]:
+    """Everything that is recorded, everything that a dashboard asks for."""
+    recorded = {rule["record"]: rule["record"] for rule in rules("recording")}
+    drawn = {
+        f"{panel['title']}: {target['expr']}": selected(target["expr"], rate_interval="10s")
+        for dashboard in dashboards().values()
+        for panel in panels(dashboard)
+        for target in panel["targets"]
+    }
+    return recorded | drawn
+
+
+class Shown:
+    """What has shown a number so far."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self.nothing_yet = watch, expressions()
+
+    def all(self, but: int = 0) -> bool:
+        for name, expression in list(self.nothing_yet.items()):
+            if any(math.isfinite(value) for value in self._watch.query(expression)):
+                del self.nothing_yet[name]
+        return len(self.nothing_yet) <= but
+
+
+def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
+    write(tiny_models.decoder(tmp_path / "tiny"), Rendering(max_tokens=64), self_test=tiny_models.SELF_TEST)
+    served = {
+        "models": [*MODELS, {"name": "tiny", "model": str(tmp_path / "tiny")}],
+        "address": f"127.0.0.1:{free_port()}",
+        "http_address": f"127.0.0.1:{free_port()}",
+        "limits": {"cache_items": 100},
+    }
+    run_at = f"127.0.0.1:{free_port()}"
+    targets = {"plaudit-reward": served["http_address"], "plaudit-trainer": run_at}
+    with watching(tmp_path / "watch", targets) as watch:
+        shown = Shown(watch)
+        with process(tmp_path / "serve", **served) as server:
+            runs_away(watch, shown, tmp_path, server.address, run_at)
+        until(lambda: "RewardNoReadyReplica" in watch.firing(), PATIENCE_S, "the reward server to be missed")
+        with process(tmp_path / "again", **served) as server:
+            goes_well(watch, shown, tmp_path, server.address, run_at)
+
+
+def runs_away(watch: Watch, shown: Shown, folder: Path, reward: str, run_at: str) -> None:
+    """Steps far too large, nothing that holds the policy back; and workers that die one after another."""
+    ppo = {"learning_rate": 1e-2, "kl": {"coef": 0.0, "target_kl_nats_per_response": 0.05}}
+    with training(folder / "away", reward, run_at, ppo=ppo, rollout={"workers": 2, "max_attempts": 20}) as run:
+        until(lambda: "KLHigh" in watch.firing(), PATIENCE_S, "the KL to be told")
+        assert "nats per response" in watch.firing()["KLHigh"]["summary"]
+        assert "WorkerRestartLoop" not in watch.firing()
+        shown.all()
+        killer = Killer(run.pid)
+        killer.start()
+        until(lambda: "WorkerRestartLoop" in watch.firing(), PATIENCE_S, "the dying workers to be told")
+        killer.stop()
+
+
+def goes_well(watch: Watch, shown: Shown, folder: Path, reward: str, run_at: str) -> None:
+    """Overlapped, with steps of a size that suits."""
+    rollout = {"workers": 2, "group_size": 4, "mode": "overlapped"}
+    with training(folder / "well", reward, run_at, ppo={"learning_rate": 1e-5}, rollout=rollout):
+        until(lambda: watch.query("plaudit_trainer_steps_total > 3"), PATIENCE_S, "steps")
+        told = {"KLHigh", "WorkerRestartLoop", "RewardNoReadyReplica"}
+        until(lambda: not told & watch.firing().keys(), PATIENCE_S, f"silence of {told}")
+        until(shown.all, PATIENCE_S, f"numbers of {shown.nothing_yet}")
