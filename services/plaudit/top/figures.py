@@ -14,7 +14,7 @@ def figure(value: float | None) -> str:
     size = abs(value)
     if not math.isfinite(value) or size >= 100 or float(value).is_integer():
         return f"{value:,.0f}"
-    if 0 < size < 0.001:
+    if 0 < size < 0.0005:
         return f"{value:.0e}"
     return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
 

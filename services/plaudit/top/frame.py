@@ -1,6 +1,7 @@
 """One frame of the screen: a panel for each run and reward server, of lines that break between facts."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from plaudit.top.endpoints import USUAL_PORT, Board, Endpoint
 from plaudit.top.figures import NONE, curve, duration, figure, percent, signed
+from plaudit.top.page import Page
 from plaudit.top.seen import ITEMS, PHASE, RECENT_SECONDS, Stretch
 
 LABEL = 10
@@ -17,6 +19,7 @@ LABEL = 10
 BAR = CURVE = 20
 ENDED = ("stopped", "done", "failed")
 STATES = {"running": "green", "ready": "green", "done": "bold green", "failed": "bold red"}
+PHASES = ("generate", "score", "wait", "evaluate", "update", "sync")
 BAD, ODD = "bold red", "yellow"
 
 
@@ -42,17 +45,17 @@ class Line:
 
 
 class Frame:
-    """What the board shows at `now`, Unix seconds; as many rows as there is room for."""
+    """What the board shows at `now`, Unix seconds, in at most `height` rows."""
 
-    def __init__(self, board: Board, now: float, every: float) -> None:
-        self._board, self._now, self._every = board, now, every
+    def __init__(self, board: Board, now: float, every: float, height: int = sys.maxsize) -> None:
+        self._board, self._now, self._every, self._height = board, now, every, height
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """As rich asks."""
         rows = list(self._rows(options.max_width))
-        if options.height is not None and len(rows) > options.height:
-            left_out = len(rows) - options.height + 1
-            rows[options.height - 1 :] = [Text(f" {left_out} more lines: a taller terminal shows them", style="dim")]
+        if len(rows) > self._height:
+            left_out = len(rows) - self._height + 1
+            rows[self._height - 1 :] = [Text(f" {left_out} more lines: a taller terminal shows them", style="dim")]
         for row in rows:
             row.no_wrap, row.overflow, row.end = True, "ellipsis", "\n"
             yield row
@@ -64,7 +67,10 @@ class Frame:
         for endpoint in self._board.endpoints:
             yield _title(endpoint, width)
             for line in self._lines(endpoint):
-                yield from line.rows(width)
+                for row in line.rows(width):
+                    if endpoint.lost_at is not None and line.name != "state":
+                        row.stylize("dim")  # as last seen
+                    yield row
         for model, address in self._board.unseen.items():
             yield from Line("not seen", [_unseen(model, address)]).rows(width)
 
@@ -88,7 +94,8 @@ class Frame:
         if state in ENDED:
             return [fact(str(state), f"the run ended, its process is gone since {since}", STATES.get(str(state), ODD))]
         gone = duration(max(0.0, self._now - endpoint.lost_at))
-        return [fact("unreachable", f"since {since}, {gone}", BAD), fact("", endpoint.problem)]
+        ended = [fact("", "has the run ended?")] if endpoint.folder else []
+        return [fact("unreachable", f"since {since}, {gone}", BAD), fact("", endpoint.problem), *ended]
 
 
 def run_lines(endpoint: Endpoint, now: float) -> Iterator[Line]:
@@ -144,11 +151,16 @@ def _pool_lines(endpoint: Endpoint, now: float) -> Iterator[Line]:
     yield Line("rewards", [
         _fault(page.value("plaudit_reward_client_missing_total"), f"missing{f' ({why})' if why else ''}"),
         _fault(page.value("plaudit_reward_client_retries_total"), "retries"),
+        *_saved(page, now),
     ])  # fmt: skip
-    saved = page.value("plaudit_checkpoint_last_success_timestamp_seconds")
-    facts = [fact(duration(max(0.0, now - saved)) if saved else "none", "ago" if saved else "yet by this process")]
-    failures = page.value("plaudit_checkpoint_failures_total")
-    yield Line("saved", [*facts, *([_fault(failures, "failures")] if failures else [])])
+
+
+def _saved(page: Page, now: float) -> Iterator[Text]:
+    """The last checkpoint's age, where this process has written one."""
+    if saved := page.value("plaudit_checkpoint_last_success_timestamp_seconds"):
+        yield fact(duration(max(0.0, now - saved)), "since the checkpoint")
+    if failures := page.value("plaudit_checkpoint_failures_total"):
+        yield fact(figure(failures), "checkpoints failed", BAD)
 
 
 def server_lines(endpoint: Endpoint) -> Iterator[Line]:
@@ -158,14 +170,14 @@ def server_lines(endpoint: Endpoint) -> Iterator[Line]:
     if endpoint.lost_at is None:
         yield Line("state", _state(endpoint))
     shape = curve(endpoint.server.course(CURVE), floor=0.0)
-    yield Line("items", [fact(figure(stretch.rate(ITEMS)), "items/s", "bold", shape)])
     failed = stretch.rates("plaudit_reward_requests_total", "code") | stretch.rates(ITEMS, "outcome")
     errors = [fact(figure(rate), f"{code}/s", BAD) for code, rate in failed.items() if code not in ("OK", "ok")]
-    yield Line("errors", errors or [fact(figure(0.0 if stretch.seconds else None), "errors/s")])
+    none = fact(figure(0 if stretch.seconds else None), "errors/s")
+    yield Line("items", [fact(figure(stretch.rate(ITEMS)), "items/s", "bold", shape), *(errors or [none])])
     took = "plaudit_reward_request_duration_seconds"
-    yield Line("requests", [fact(duration(stretch.quantile(q, took)), f"p{100 * q:.0f}") for q in (0.5, 0.99)])
-    yield Line("queue", [
-        fact(figure(page.value("plaudit_reward_queue_items")), "items"),
+    yield Line("requests", [
+        *(fact(duration(stretch.quantile(q, took)), f"p{100 * q:.0f}", "bold") for q in (0.5, 0.99)),
+        fact(figure(page.value("plaudit_reward_queue_items")), "items queued"),
         fact(duration(page.value("plaudit_reward_queue_drain_seconds")), "to drain"),
     ])  # fmt: skip
     hits, misses = (stretch.grown.value(f"plaudit_reward_cache_{found}_total") for found in ("hits", "misses"))
@@ -223,11 +235,11 @@ def _progress(step: float, steps: float | None, rate: float | None) -> list[Text
 
 
 def _phases(stretch: Stretch) -> list[Text]:
-    """Each one's share, in the order of their names in a step."""
+    """Each one's share, in the order in which they come."""
     spent = stretch.grown.by(f"{PHASE}_sum", "phase")
     whole = sum(spent.values())
-    shares = sorted(spent.items(), key=lambda one: -one[1])
-    return [fact(percent(seconds / whole), phase) for phase, seconds in shares if whole > 0] or [fact(NONE)]
+    names = [*(name for name in PHASES if name in spent), *(name for name in spent if name not in PHASES)]
+    return [fact(percent(spent[name] / whole), name) for name in names if whole > 0] or [fact(NONE)]
 
 
 def _unseen(model: str, address: str) -> Text:

@@ -46,7 +46,7 @@ async def _live(board: Board, console: Console, every: float) -> None:
     loop.add_signal_handler(signal.SIGTERM, sys.exit, TERMINATED)
 
     def frame() -> Frame:
-        return Frame(board, time.time(), every)
+        return Frame(board, time.time(), every, console.height)
 
     with Live(get_renderable=frame, console=console, screen=True, auto_refresh=False) as live:
         loop.add_signal_handler(signal.SIGWINCH, live.refresh)
