@@ -179,10 +179,11 @@ def test_models_that_nobody_shows_are_named(board: Board) -> None:
     assert "not on port" not in "".join(shown(board, 150))
 
 
-def test_numbers_that_are_none_are_shown_as_such(board: Board) -> None:
+@pytest.mark.parametrize("steps", [None, True, math.inf, math.nan, 10**400, -3])
+def test_numbers_that_are_none_are_shown_as_such(board: Board, steps: object) -> None:
     run = board.endpoints[0]
     bad = parse(RUN.format(step=13, ended=NOW, tokens=1, seconds=math.nan, score=math.nan, kl=math.inf))
-    run.answer = Answer(bad, {"state": 7, "step": "x", "steps": None, "seconds_since_last_step": []})
+    run.answer = Answer(bad, {"state": 7, "step": "x", "steps": steps, "seconds_since_last_step": []})
     run.run.look(bad)
     rows = shown(board)
     assert " state    7" in rows
@@ -194,6 +195,13 @@ def test_an_endpoint_of_neither_kind_says_so() -> None:
     board = Board(["127.0.0.1:1"])
     board.endpoints[0].answer = Answer(Page(), {})
     assert " state    neither a run nor a reward server: it has none of their metrics" in shown(board)
+
+
+def test_a_paused_run_has_no_time_left(board: Board) -> None:
+    run = board.endpoints[0]
+    assert any("44 min left" in row for row in shown(board))
+    run.answer = Answer(run.answer.page, {**run.answer.health, "state": "paused"})
+    assert not any("left" in row for row in shown(board))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def _reason(error: OSError | UnicodeError) -> str:
 def _facts(body: bytes) -> dict[str, object]:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

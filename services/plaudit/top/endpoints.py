@@ -37,10 +37,9 @@ class Endpoint:
     @property
     def kind(self) -> Literal["run", "reward server", ""]:
         """By the metrics it has."""
-        page = self.answer.page if self.answer else ()
-        return (
-            "run" if "plaudit_trainer_step" in page else "reward server" if "plaudit_reward_queue_items" in page else ""
-        )
+        if self.answer and "plaudit_trainer_step" in self.answer.page:
+            return "run"
+        return "reward server" if self.answer and "plaudit_reward_queue_items" in self.answer.page else ""
 
     @property
     def models(self) -> dict[str, str]:
@@ -113,7 +112,7 @@ class Board:
         """To be shown, runs first. An address that was guessed is once it has shown a model that a run asks."""
         asked = {model for folder in self.folders for model in folder.asked}
         found = [one for one in self._guessed.values() if one.models.keys() & asked]
-        return sorted((*self._named, *found), key=lambda one: one.kind != "run")
+        return sorted((*self._named, *found), key=lambda one: one.kind != "run" and one.folder is None)
 
     @property
     def unseen(self) -> dict[str, str]:
