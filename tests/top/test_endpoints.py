@@ -109,12 +109,16 @@ async def test_who_goes_away_is_unreachable_and_comes_back(tmp_path: Path) -> No
 async def test_a_run_that_goes_on_elsewhere_is_found_by_its_folder(tmp_path: Path) -> None:
     one, two = ServedRun(tmp_path), ServedRun(tmp_path)
     with served(one) as address:
-        board = Board([str(run_folder(tmp_path, address, {"reward": ""}, {}))])
+        board = Board(
+            [str(run_folder(tmp_path, address, {"reward": "127.0.0.2:1"}, {"reward": "models/a/versions/1"}))]
+        )
         await board.look()
+        assert board.unseen == {"models/a/versions/1": "127.0.0.2:1"}
     with served(two) as address:
-        run_folder(tmp_path, address, {"reward": ""}, {})
+        run_folder(tmp_path, address, {"reward": "127.0.0.2:2"}, {"reward": "models/a/versions/2"})
         two.step(FIRST)
         await board.look()
+    assert board.unseen == {"models/a/versions/2": "127.0.0.2:2"}
     (endpoint,) = board.endpoints
     assert (endpoint.address, endpoint.lost_at, endpoint.answer.health["step"]) == (address, None, 1)
 

@@ -77,6 +77,7 @@ class RunFolder:
     path: Path
     endpoint: Endpoint
     asked: dict[str, str] = field(default_factory=dict)  # resource name of a model: gRPC address of its server
+    _described: dict[str, Any] = field(default_factory=dict)
 
     def read(self) -> None:
         """As it is now: a run that goes on after an end has another port. Raises ConfigurationError."""
@@ -86,8 +87,9 @@ class RunFolder:
         except (KeyError, ValueError):
             raise ConfigurationError(f"{self.path}/run.json names no http_address: is it a run's folder?") from None
         self.endpoint.address = str(described["http_address"])
+        changed, self._described = described != self._described, described
         models = described.get("reward_models", {})  # known once the servers have answered
-        if models and not self.asked:
+        if models and changed:
             addresses = _addresses(self.path / "config.yaml")
             self.asked = {printable(str(model)): addresses.get(name, "") for name, model in models.items()}
 

@@ -39,7 +39,7 @@ class Frame:
                         row.stylize("dim")  # as last seen
                     yield row
         for model, address in self._board.unseen.items():
-            yield from Line("not seen", [_unseen(model, address)]).rows(width)
+            yield from Line("not seen", list(_unseen(model, address))).rows(width)
 
     def _lines(self, endpoint: Endpoint) -> Iterator[Line]:
         if endpoint.lost_at is not None:
@@ -64,6 +64,7 @@ def _title(endpoint: Endpoint, width: int) -> Text:
     return Text(f"── {name.rstrip()} {'─' * max(2, rest)} {endpoint.address} ──", style="bold cyan")
 
 
-def _unseen(model: str, address: str) -> Text:
-    where = f" at {address}" if address else ""
-    return fact(f"{model}{where}", f"is not on port {USUAL_PORT}: name its server's http_address to see it", ODD)
+def _unseen(model: str, address: str) -> Iterator[Text]:
+    yield fact(model, f"at {address}" if address else "", ODD)
+    yield fact("", f"not on port {USUAL_PORT} of its host")
+    yield fact("", "name its server's http_address to see it")
