@@ -76,6 +76,12 @@ def test_growth_and_a_process_that_begins_anew() -> None:
     assert not parse(ONE.replace("plaudit_queue 3.0", "plaudit_queue 1.0")).began_anew(before)
 
 
+@pytest.mark.parametrize(("suffix", "anew"), [("_bucket", True), ("_count", True), ("_sum", False)])
+def test_a_histogram_s_sum_may_fall(suffix: str, anew: bool) -> None:
+    before, after = (Page({f"plaudit_reward_score{suffix}": {frozenset(): value}}) for value in (3.0, 2.0))
+    assert after.began_anew(before) is anew
+
+
 def share_below(x: float, buckets: list[tuple[float, float]]) -> float:
     """Cumulative count at x, evenly spread within each bucket: the definition that is inverted."""
     if x <= min(0.0, buckets[0][0]):

@@ -81,7 +81,10 @@ def test_a_server_s_curve_spans_minutes_whatever_the_looks_distance() -> None:
 
 def test_a_server_that_begins_anew_is_not_counted_backwards() -> None:
     seen = ServerSeen()
-    for at, count in ((0, 1000), (30, 4000), (60, 300), (90, 600)):
+    for at, count in ((0, 1000), (30, 4000), (60, 300)):
+        seen.look(at, items(count))
+    assert seen.stretch.rate(ITEMS) is None  # of the process that counts now there was one look
+    for at, count in ((75, 450), (90, 600)):
         seen.look(at, items(count))
     assert seen.stretch.rate(ITEMS) == pytest.approx(10)
     assert seen.course(6)[3:] == [pytest.approx(100), pytest.approx(10), pytest.approx(10)]
