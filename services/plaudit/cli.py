@@ -117,7 +117,7 @@ def _add_top(parser: argparse.ArgumentParser, subject: str) -> None:
     parser.add_argument("arguments", metavar="TARGET", nargs="*", default=[], help="more of them")
     parser.add_argument(
         "--every", dest="before", action="append", default=[], type=_every, metavar="SECONDS",
-        help="between two looks (1)",
+        help="between two looks (default 1)",
     )  # fmt: skip
     parser.add_argument(
         "--once", dest="before", action="append_const", const="--once",
