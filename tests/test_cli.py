@@ -23,6 +23,8 @@ def without(modules: tuple[str, ...], code: str) -> "subprocess.CompletedProcess
         ("score examples/score/settings.yaml", "pydantic", "reward"),
         ("score examples/score/settings.yaml data.source=owner/name", "datasets", "train"),
         ("report runs/none", "jinja2", "reward"),
+        ("top 127.0.0.1:9090", "rich", "reward"),
+        ("top 127.0.0.1:9090", "prometheus_client", "reward"),
         ("train examples/train/settings.yaml", "ray", "train"),
         ("eval examples/eval/settings.yaml", "numpy", "train"),
         ("sft examples/sft/settings.yaml", "trl", "train"),
@@ -36,7 +38,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(command: str, 
     assert done.stderr == f"plaudit {program}: needs {missing}: pip install 'plaudit[{extra}]'\n"
 
 
-def test_serve_score_and_report_need_nothing_that_train_alone_brings() -> None:
-    rooms = "plaudit.reward.server, plaudit.reward.backends.model, plaudit.evaluation.score, plaudit.report.page"
-    done = without(TRAIN_ALONE, f"import {rooms}")
+def test_serve_score_report_and_top_need_nothing_that_train_alone_brings() -> None:
+    rooms = ("reward.server", "reward.backends.model", "evaluation.score", "report.page", "top.screen")
+    done = without(TRAIN_ALONE, f"import {', '.join(f'plaudit.{room}' for room in rooms)}")
     assert (done.returncode, done.stderr) == (0, "")

@@ -35,6 +35,12 @@ COMMANDS = {
         "look at a training run's rollout workers, or have more or fewer of them",
         "a run folder, or host:port of the run",
     ),
+    "top": Command(
+        "plaudit.top.screen",
+        "reward",
+        "watch runs and reward servers on a live screen",
+        "a run folder, or host:port of /metrics",
+    ),
     "score": Command(
         "plaudit.evaluation.score", "reward", "score a file of prompt-response pairs with a reward server"
     ),
@@ -84,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "pool":
             _add_pool(command, subject)
             continue
+        if name == "top":
+            _add_top(command, subject)
+            continue
         command.add_argument("subject", metavar="SETTINGS" if "settings" in subject else "RUN", help=subject)
         if actions:
             command.add_argument("arguments", nargs=1, metavar="ACTION", choices=actions, help=", ".join(actions))
@@ -101,6 +110,25 @@ def _add_pool(parser: argparse.ArgumentParser, subject: str) -> None:
     for action in (shown, resized):
         action.add_argument("subject", metavar="RUN", help=subject)
     resized.add_argument("arguments", metavar="WORKERS", nargs=1, type=int, help="how many there shall be")
+
+
+def _add_top(parser: argparse.ArgumentParser, subject: str) -> None:
+    parser.add_argument("subject", metavar="TARGET", help=f"{subject}; of a run, its reward servers are looked for too")
+    parser.add_argument("arguments", metavar="TARGET", nargs="*", default=[], help="more of them")
+    parser.add_argument(
+        "--every", dest="before", action="append", default=[], type=_every, metavar="SECONDS",
+        help="between two looks (default 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--once", dest="before", action="append_const", const="--once",
+        help="one frame as plain text, of two looks; also where standard output is no terminal",
+    )  # fmt: skip
+
+
+def _every(text: str) -> str:
+    if not 0.1 <= float(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 3600 seconds")
+    return f"--every={float(text)}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_a_run_is_watched_paused_and_stopped_from_the_command_line(tmp_path: Pat
     saved = Path(steer(folder, "checkpoint").strip())
     assert (saved / "state.json").is_file()
     assert f"paused, step {int(saved.name.split('-')[1])} of 1000" in steer(folder, "get")
+    check_top(folder)
     assert "running" in steer(folder, "resume")
     wait_for(folder / "samples/step-00004.jsonl", process)
     assert "stopping" in steer(folder, "stop")
@@ -94,6 +96,16 @@ def test_sigterm_writes_a_checkpoint_and_exits_143(tmp_path: Path, server: FakeR
     code, errors = finish(process)
     assert code == 143, errors
     assert len(list((tmp_path / "run/checkpoints").glob("step-*"))) == 1
+
+
+def check_top(folder: Path) -> None:
+    """The run is paused; its reward server has no metrics."""
+    command = [sys.executable, "-m", "plaudit.cli", "top", str(folder), "--once", "--every=0.1"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert re.search(r"^ state    paused", shown, re.MULTILINE), shown
+    assert re.search(r"^ step     \d+ of 1,000  ━+  [\d,.]+ steps/h$", shown, re.MULTILINE), shown
+    assert re.search(r"^ score    [+-]?\d", shown, re.MULTILINE), shown
+    assert "name its server's http_address" in shown
 
 
 def check_metrics(address: str) -> None:

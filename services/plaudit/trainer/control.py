@@ -146,6 +146,7 @@ class Control:
         now = self._status
         ago = None if now.last_step_at is None else max(0.0, time.time() - now.last_step_at)
         facts = {
+            "folder": now.folder,
             "state": str(now.state),
             "step": now.step,
             "steps": now.steps,
