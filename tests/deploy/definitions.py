@@ -16,6 +16,9 @@ import yaml
 CUSTOM = {
     "RayCluster": "ray.io/v1",
     "ScaledObject": "keda.sh/v1alpha1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PodMonitor": "monitoring.coreos.com/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
 }
 """Kinds of other operators that `deploy/` may use."""
 
