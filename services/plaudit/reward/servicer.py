@@ -109,7 +109,7 @@ class RewardServicer(RewardServiceServicer):
     async def _answer(self, model: Served, items: list[Item | RequestError], context: Context) -> Answer:
         """Scores the items that could be read; the others' errors are their outcomes."""
         valid = [item for item in items if isinstance(item, Item)]
-        began = time.time()
+        began = time.time_ns()
         answer = await model.score(valid, Deadline.within(context.time_remaining()))
         tracing.stages(began, answer.durations._asdict())
         if len(valid) < len(items):

@@ -73,9 +73,9 @@ class Exports:
         """Not active."""
         return _ending(self._tracer.start_span(name, _context(parent), attributes=attributes), active=False)
 
-    def stages(self, began: float, seconds: Mapping[str, float]) -> None:
+    def stages(self, began: int, seconds: Mapping[str, float]) -> None:
         """As `tracing.stages`; what would end after now ends now."""
-        at, now = round(began * 1e9), time.time_ns()
+        at, now = began, time.time_ns()
         for name, spent in seconds.items():
             until = min(at + round(spent * 1e9), now)
             self._tracer.start_span(name, start_time=at).end(until)

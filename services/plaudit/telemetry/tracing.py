@@ -132,8 +132,8 @@ def span(name: str, kind: Kind = "INTERNAL") -> AbstractContextManager[Span]:
     return _tracing.exports.span(name, {}, kind=kind)
 
 
-def stages(began: float, seconds: Mapping[str, float]) -> None:
-    """What the span that is active was at from `began` (`time.time()`) on until now, one stage after another."""
+def stages(began: int, seconds: Mapping[str, float]) -> None:
+    """What the span that is active was at from `began` (`time.time_ns()`) on until now, one stage after another."""
     if _tracing is not None and traceparent() is not None:
         _tracing.exports.stages(began, seconds)
 
