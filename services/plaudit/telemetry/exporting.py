@@ -204,12 +204,14 @@ def _record(span: ReadableSpan, service: str) -> dict[str, Any]:
 
 
 def _stages(record: Record) -> Iterator[Record]:
-    """Those of the server that a client's span tells of."""
+    """Those of the server that a client's span tells of, inside it: the last of several batches may be the shortest."""
     told = {stage: record["attributes"].get(key) for stage, key in SERVER_STAGES.items()}
     known = {stage: seconds for stage, seconds in told.items() if seconds}
+    end = record["start"] + record["seconds"]
     start = record["start"] + max(0.0, record["seconds"] - sum(known.values())) / 2
     for stage, seconds in known.items():
+        until = min(start + seconds, end)
         made = {"span": f"{random.getrandbits(64):016x}", "parent": record["span"], "name": stage}
-        times = {"start": start, "seconds": seconds, "attributes": {}, "links": [], "error": None}
+        times = {"start": start, "seconds": until - start, "attributes": {}, "links": [], "error": None}
         yield {"trace": record["trace"], **made, "service": "reward server", **times}
-        start += seconds
+        start = until
