@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 SEND_EVERY_S = 0.5
 SEND_TIMEOUT_S = 2.0
-"""For one batch, tries included: a collector that is away holds up the end of a process for a few of these."""
+"""For one batch, tries included: a collector that is away holds up the end of a process for two of these at most."""
 MOST_WAITING, MOST_AT_ONCE = 4096, 2048
 """Spans."""
 W3C = TraceContextTextMapPropagator()
@@ -54,8 +54,11 @@ class Exports:
         self._service = service
         if self._file is not None:
             self._provider.add_span_processor(SimpleSpanProcessor(self._file))
-        if endpoint is not None:
-            self._provider.add_span_processor(_sender(endpoint))
+        self._sender = (
+            None if endpoint is None else _Sender(f"{endpoint.rstrip('/')}/v1/traces", timeout=SEND_TIMEOUT_S)
+        )
+        if self._sender is not None:
+            self._provider.add_span_processor(_in_batches(self._sender))
         self._tracer = self._provider.get_tracer("plaudit")
         trace.set_tracer_provider(self._provider)  # for the client's spans
 
@@ -115,6 +118,8 @@ class Exports:
 
     def close(self) -> None:
         """See `tracing.stop`."""
+        if self._sender is not None:
+            self._sender.closing = True
         self._provider.shutdown()
 
 
@@ -140,14 +145,17 @@ class TraceFile(SpanExporter):
 
 
 class _Sender(OTLPSpanExporter):
-    """Says once that nobody takes the spans; the SDK would say so every second."""
+    """Says once that nobody takes the spans, where the SDK would say so every second; at the end it gives up then."""
 
-    failed = False
+    away = said = closing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.away and self.closing:
+            return SpanExportResult.FAILURE
         result = super().export(spans)
-        if result is SpanExportResult.FAILURE and not self.failed:
-            self.failed = True
+        self.away = result is SpanExportResult.FAILURE
+        if self.away and not self.said:
+            self.said = True
             logger.warning(
                 "spans could not be sent to %s and are dropped: is a collector there that takes OTLP over HTTP? "
                 "(said once)",
@@ -156,10 +164,10 @@ class _Sender(OTLPSpanExporter):
         return result
 
 
-def _sender(endpoint: str) -> BatchSpanProcessor:
+def _in_batches(sender: _Sender) -> BatchSpanProcessor:
     logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
     return BatchSpanProcessor(
-        _Sender(f"{endpoint.rstrip('/')}/v1/traces", timeout=SEND_TIMEOUT_S),
+        sender,
         max_queue_size=MOST_WAITING,
         schedule_delay_millis=1000 * SEND_EVERY_S,
         max_export_batch_size=MOST_AT_ONCE,

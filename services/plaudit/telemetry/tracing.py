@@ -79,7 +79,7 @@ class _Tracing:
     run: str
 
 
-_tracing: _Tracing | None = None
+_tracing: _Tracing | None = None  # looked at once by each function: another thread may stop it meanwhile
 _no_span = nullcontext(_NoSpan())
 
 
@@ -101,8 +101,8 @@ def stop() -> None:
 
 def flush() -> None:
     """Sends what is there, for a few seconds at most."""
-    if _tracing is not None:
-        _tracing.exports.flush()
+    if (on := _tracing) is not None:
+        on.exports.flush()
 
 
 def is_on() -> bool:
@@ -112,46 +112,46 @@ def is_on() -> bool:
 
 def step(number: int) -> AbstractContextManager[Span]:
     """The root of a step's trace, if this is a step that is traced."""
-    if _tracing is None or number % _tracing.every:
+    if (on := _tracing) is None or number % on.every:
         return _no_span
-    return _tracing.exports.span("step", {"run": _tracing.run, "step": number}, root=True)
+    return on.exports.span("step", {"run": on.run, "step": number}, root=True)
 
 
 def ask(version: int, max_staleness: int, requests: int) -> AbstractContextManager[Span]:
     """The root of what is asked for with the weights of `version`, if a step may learn from it that is traced."""
-    if _tracing is None or all(number % _tracing.every for number in range(version, version + max_staleness + 1)):
+    if (on := _tracing) is None or all(number % on.every for number in range(version, version + max_staleness + 1)):
         return _no_span
-    asked: dict[str, Attribute] = {"run": _tracing.run, "policy_version": version, "requests": requests}
-    return _tracing.exports.span("ask", asked, root=True, kind="PRODUCER")
+    asked: dict[str, Attribute] = {"run": on.run, "policy_version": version, "requests": requests}
+    return on.exports.span("ask", asked, root=True, kind="PRODUCER")
 
 
 def span(name: str, kind: Kind = "INTERNAL") -> AbstractContextManager[Span]:
     """A child of the span that is active, and the active one inside the block; nothing where none is."""
-    if _tracing is None or traceparent() is None:
+    if (on := _tracing) is None or on.exports.traceparent() is None:
         return _no_span
-    return _tracing.exports.span(name, {}, kind=kind)
+    return on.exports.span(name, {}, kind=kind)
 
 
 def stages(began: int, seconds: Mapping[str, float]) -> None:
     """What the span that is active was at from `began` (`time.time_ns()`) on until now, one stage after another."""
-    if _tracing is not None and traceparent() is not None:
-        _tracing.exports.stages(began, seconds)
+    if (on := _tracing) is not None and on.exports.traceparent() is not None:
+        on.exports.stages(began, seconds)
 
 
 def traceparent() -> str | None:
     """The span that is active, as it is named to another process; None where nothing is traced."""
-    return None if _tracing is None else _tracing.exports.traceparent()
+    return None if (on := _tracing) is None else on.exports.traceparent()
 
 
 def continued(parent: str | None) -> AbstractContextManager[object]:
     """Inside the block the span with this `traceparent`, of another process or thread, is the active one."""
-    return nullcontext() if _tracing is None or parent is None else _tracing.exports.continued(parent)
+    return nullcontext() if (on := _tracing) is None or parent is None else on.exports.continued(parent)
 
 
 def link(parents: Sequence[str | None]) -> None:
     """The span that is active is also due to these, by their `traceparent`."""
-    if _tracing is not None:
-        _tracing.exports.link(dict.fromkeys(parent for parent in parents if parent is not None))
+    if (on := _tracing) is not None:
+        on.exports.link(dict.fromkeys(parent for parent in parents if parent is not None))
 
 
 class RemoteSpan:
@@ -166,16 +166,16 @@ class RemoteSpan:
 def remote(name: str, parent: str | None, attributes: Mapping[str, Attribute]) -> Iterator[RemoteSpan]:
     """A child of a span of another process. It is not the active one: fit for generators."""
     made = RemoteSpan()
-    if _tracing is None or parent is None:
+    if (on := _tracing) is None or parent is None:
         yield made
         return
-    with _tracing.exports.detached(name, parent, attributes) as span:
+    with on.exports.detached(name, parent, attributes) as span:
         made.span = span
         yield made
-    made.record = _tracing.exports.record(span)
+    made.record = on.exports.record(span)
 
 
 def keep(record: Record | None) -> None:
     """Writes a span of another process into this one's file."""
-    if _tracing is not None and record is not None:
-        _tracing.exports.keep(record)
+    if (on := _tracing) is not None and record is not None:
+        on.exports.keep(record)
