@@ -27,6 +27,8 @@ def without(modules: tuple[str, ...], code: str) -> "subprocess.CompletedProcess
         ("top 127.0.0.1:9090", "prometheus_client", "reward"),
         ("train examples/train/settings.yaml", "ray", "train"),
         ("eval examples/eval/settings.yaml", "numpy", "train"),
+        ("serve examples/serve/digits.yaml tracing.endpoint=http://127.0.0.1:1", "opentelemetry", "tracing"),
+        ("train examples/train/settings.yaml tracing.every=1 folder=runs/none", "opentelemetry", "tracing"),
         ("sft examples/sft/settings.yaml", "trl", "train"),
         ("reward-model examples/reward_model/settings.yaml", "peft", "train"),
     ],

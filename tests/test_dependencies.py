@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = packages_distributions()
 CLIENT = ("dependencies",)
-SERVICES = (*CLIENT, "reward", "train")
+SERVICES = (*CLIENT, "reward", "train", "tracing")
 
 
 def imported(room: str) -> Iterator[tuple[str, Path]]:

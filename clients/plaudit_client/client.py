@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,6 +17,7 @@ from plaudit_client.channel import open_aio_channel, open_channel
 from plaudit_client.errors import ClientClosed, RewardError
 from plaudit_client.retry import RetryCounts, RetryPolicy
 from plaudit_client.status import from_rpc
+from plaudit_client.tracing import request_span
 from plaudit_client.types import Candidate, Message, ModelInfo, Ranking, Score, ScoreFailure, ScoreItem, TokenScores
 from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceStub
 
@@ -113,7 +115,10 @@ class RewardClient:
                 raise ClientClosed("the reward client is closed")
             match command:
                 case core.Call(method, request, timeout):
-                    return getattr(self._stub, method)(request, timeout=timeout)
+                    with request_span(method) as span:
+                        reply = getattr(self._stub, method)(request, timeout=timeout, metadata=span.metadata)
+                        span.answered(reply)
+                        return reply
                 case core.Wait(seconds):
                     self._closed.wait(seconds)  # not sleep: `close` ends it
                     return None
@@ -133,7 +138,8 @@ class RewardClient:
             return [self._run(flow) for flow in flows]
         pool = ThreadPoolExecutor(min(PARALLEL, len(flows)), thread_name_prefix="plaudit-client")
         try:
-            return list(pool.map(self._run, flows))
+            contexts = [copy_context() for _ in flows]  # whose span is active
+            return list(pool.map(lambda context, flow: context.run(self._run, flow), contexts, flows))
         finally:  # after an error or Ctrl-C, what has not begun never does; `close` ends what has
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -233,7 +239,10 @@ class AsyncRewardClient:
                 raise ClientClosed("the reward client is closed")
             match command:
                 case core.Call(method, request, timeout):
-                    return await getattr(self._stub, method)(request, timeout=timeout)
+                    with request_span(method) as span:
+                        reply = await getattr(self._stub, method)(request, timeout=timeout, metadata=span.metadata)
+                        span.answered(reply)
+                        return reply
                 case core.Wait(seconds):
                     await asyncio.sleep(seconds)
                     return None

@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing.startswith("plaudit"):
             raise
-        extra = "train" if missing in OTHER_ROWS else command.extra
+        extra = "train" if missing in OTHER_ROWS else "tracing" if missing == "opentelemetry" else command.extra
         print(f"plaudit {parsed.command}: needs {missing}: pip install 'plaudit[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

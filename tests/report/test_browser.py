@@ -11,6 +11,7 @@ from plaudit.report.page import write
 
 from .run_folders import lines, write_run
 from .test_page import HOSTILE
+from .test_waterfall import rows, write_traces
 
 pytestmark = pytest.mark.system
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -60,6 +61,20 @@ def test_nothing_sticks_out_of_a_narrow_screen(tmp_path):
     picture = pixels(write(write_run(tmp_path / "demo", prompts=3)), 420, 6000)
     paper = (0xF7, 0xF7, 0xF5)
     assert (np.abs(picture[:, -6:] - paper).sum(axis=-1) < 6).all()
+
+
+def test_a_waterfall_is_seen_on_a_phone_with_the_names_of_its_lanes(tmp_path):
+    folder = write_run(tmp_path / "demo", prompts=0)
+    plain = pixels(write(folder), 420, 9000)
+    write_traces(folder, rows(5))
+    picture = pixels(write(folder), 420, 9000)
+    assert seen(picture, GOLD) >= seen(plain, GOLD)
+    first = int((picture != plain).any(axis=(1, 2)).argmax())  # where the waterfalls begin
+    drawn = picture[first : first + 300]
+    for colour in (BLUE, GOLD, PLUM):
+        assert seen(drawn, colour) > 20
+    soft = (0x64, 0x6B, 0x73)
+    assert seen(drawn[:, :110], soft) > 10, "the lanes' names"
 
 
 def test_hostile_text_stays_text(tmp_path):

@@ -22,7 +22,7 @@ def _weights(value: int) -> Weights:
 
 
 def _served(worker: RolloutWorker) -> tuple[int, float]:
-    ((trajectory,),) = worker.generate(REQUESTS, SAMPLING, float("inf"))
+    (((trajectory,), _),) = worker.generate(REQUESTS, SAMPLING, float("inf"))
     return trajectory.weight_version, float(trajectory.sampler_logprobs[0])
 
 
@@ -62,7 +62,8 @@ def test_what_has_ended_is_reported_as_often_as_asked_for_and_all_of_it_once(tmp
     for every, least, most in ((0.0, 8, 9), (0.25, 2, 4), (float("inf"), 1, 1)):
         reports = list(worker.generate(requests, SAMPLING, every))
         assert least <= len(reports) <= most
-        assert [one.request for report in reports for one in report] == requests
+        assert [one.request for report in reports for one in report.trajectories] == requests
+        assert {report.span for report in reports} == {None}, "nobody asked for traces"
 
 
 def test_the_pool_module_needs_no_torch():

@@ -11,6 +11,7 @@ from plaudit.report.curves import Trained
 from plaudit.report.estimates import Change, HeldOut, change, held_out
 from plaudit.report.run_folder import Run, Sample, finite
 from plaudit.report.summaries import Criterion, Share
+from plaudit.report.waterfall import Waterfall, waterfalls
 from plaudit.uncertainty import Estimate
 
 
@@ -50,6 +51,7 @@ class Contents:
     held_out: list[HeldOut]
     phase_chart: Chart
     phases: list[Share]
+    waterfalls: list[Waterfall]
     whole: list[Share]  # the summary's phases: the whole job, of which the PPO run is one
     pairs: list[Pair]
     prompts: int
@@ -84,6 +86,7 @@ def contents(run: Run, title: str = "", prompts: int = 24, beside: Sequence[Run]
         held_out=rows,
         phase_chart=curves.phases(run),
         phases=_phases(run),
+        waterfalls=waterfalls(run.spans),
         whole=summaries.phases(run.summary),
         pairs=pairs[:prompts],
         prompts=len(pairs),

@@ -26,6 +26,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A line of traces.jsonl; times in seconds."""
+
+    id: str
+    parent: str
+    name: str
+    service: str
+    start: float
+    seconds: float
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def end(self) -> float:
+        return self.start + self.seconds
+
+    def figure(self, name: str) -> float | None:
+        """An attribute that is a number."""
+        return finite(self.attributes.get(name))
+
+
+@dataclass(frozen=True)
 class Run:
     """A run folder in memory."""
 
@@ -36,6 +57,7 @@ class Run:
     samples: dict[int, list[Sample]] = field(default_factory=dict)  # by step, ascending
     start: list[Sample] = field(default_factory=list)  # many answers to each prompt by the starting policy
     summary: dict[str, Any] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)  # of steps that were traced
     problems: list[str] = field(default_factory=list)  # what could not be read
 
 
@@ -55,6 +77,7 @@ def read(folder: Path) -> Run:
         samples=_samples(folder / "samples", problems),
         start=[_sample(row) for row in _rows(folder / "samples/start.jsonl", problems)],
         summary=_summary(folder / "summary.json", problems),
+        spans=[span for row in _rows(folder / "traces.jsonl", problems) if (span := _span(row)) is not None],
         problems=problems,
     )
 
@@ -121,6 +144,16 @@ def _sample(row: dict[str, Any]) -> Sample:
         kl=finite(row.get("kl")),
         finish_reason=str(row.get("finish_reason") or ""),
     )
+
+
+def _span(row: dict[str, Any]) -> Span | None:
+    """None where it says no time."""
+    start, seconds, attributes = finite(row.get("start")), finite(row.get("seconds")), row.get("attributes")
+    if start is None or seconds is None:
+        return None
+    identity, parent, name, service = (str(row.get(key) or "") for key in ("span", "parent", "name", "service"))
+    known = attributes if isinstance(attributes, dict) else {}
+    return Span(identity, parent, name, service, start, max(0.0, seconds), known)
 
 
 def _plain(value: Any) -> str:

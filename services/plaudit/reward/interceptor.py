@@ -16,6 +16,7 @@ from plaudit.reward.catalog import Catalog
 from plaudit.reward.errors import RequestError, Unavailable
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.status import TABLE, reason, to_status
+from plaudit.telemetry import tracing
 from plaudit.telemetry.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             code = Code.OK
             self._entered(+1)
             try:
-                return await call(request, context)
+                with tracing.continued(_traceparent(context)), tracing.span(f"RewardService/{method}", "SERVER"):
+                    return await call(request, context)
             except asyncio.CancelledError:
                 code = _gave_up(context)
                 self._metrics.cancelled.labels("call").inc(code == Code.CANCELLED)
@@ -114,6 +116,12 @@ async def _abort(context: Context, status: status_pb2.Status, error: Exception) 
     if isinstance(error, Unavailable):
         trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after * 1000))))
     await context.abort(CODES[status.code], status.message, tuple(trailers))
+
+
+def _traceparent(context: Context) -> str | None:
+    """Of the caller's span, where spans are made here and it sent one."""
+    sent = (context.invocation_metadata() or ()) if tracing.is_on() else ()
+    return next((value for key, value in sent if key == "traceparent" and isinstance(value, str)), None)
 
 
 def _request_id(request: Any) -> str:

@@ -10,7 +10,7 @@ from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.outputs import check_file, json_line, write_text
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
-from plaudit.telemetry import logs
+from plaudit.telemetry import logs, tracing
 
 if TYPE_CHECKING:
     from plaudit.reward.server import RewardServer
@@ -23,7 +23,12 @@ def run(path: str, overrides: list[str]) -> int:
         _check_ready_file(Path(settings.ready_file))
     logs.configure(settings.log_level)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the threads are counted out by our own pools
-    return asyncio.run(_serve(settings))
+    if settings.tracing is not None:
+        tracing.start("reward server", settings.tracing.endpoint)
+    try:
+        return asyncio.run(_serve(settings))
+    finally:
+        tracing.stop()
 
 
 def _check_ready_file(path: Path) -> None:

@@ -1,5 +1,6 @@
 """RewardService: decode, call, encode. Errors are raised here and become statuses in the interceptor."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from plaudit.reward.metrics import Metrics
 from plaudit.reward.ranking import rank
 from plaudit.reward.served import Served
 from plaudit.reward.settings import LimitSettings
+from plaudit.telemetry import tracing
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceServicer
 
@@ -32,7 +34,8 @@ class RewardServicer(RewardServiceServicer):
         model = self._choose(request.model, scores_tokens=False)
         items = self._read("items", request.items, serde.item_from_pb)
         answer = await self._answer(model, items, context)
-        return serde.scores_to_pb(answer, request, model.card)
+        with tracing.span("encode"):
+            return serde.scores_to_pb(answer, request, model.card)
 
     async def RankCandidates(  # noqa: N802
         self, request: pb.RankCandidatesRequest, context: Context
@@ -48,7 +51,8 @@ class RewardServicer(RewardServiceServicer):
             limit = self._limits.max_request_bytes
             raise BatchTooLarge(f"prompt and candidates are {size} bytes; ModelLimits.max_request_bytes is {limit}")
         answer = await self._answer(model, items, context)
-        return serde.ranking_to_pb(answer, rank(answer.outcomes, request.top_n), request, model.card)
+        with tracing.span("encode"):
+            return serde.ranking_to_pb(answer, rank(answer.outcomes, request.top_n), request, model.card)
 
     async def ScoreTokens(  # noqa: N802
         self, request: pb.ScoreTokensRequest, context: Context
@@ -57,7 +61,8 @@ class RewardServicer(RewardServiceServicer):
         model = self._choose(request.model, scores_tokens=True)
         items = self._read("items", request.items, serde.item_from_pb)
         answer = await self._answer(model, items, context)
-        return serde.token_scores_to_pb(answer, request, model.card)
+        with tracing.span("encode"):
+            return serde.token_scores_to_pb(answer, request, model.card)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """See the .proto."""
@@ -104,7 +109,9 @@ class RewardServicer(RewardServiceServicer):
     async def _answer(self, model: Served, items: list[Item | RequestError], context: Context) -> Answer:
         """Scores the items that could be read; the others' errors are their outcomes."""
         valid = [item for item in items if isinstance(item, Item)]
+        began = time.time_ns()
         answer = await model.score(valid, Deadline.within(context.time_remaining()))
+        tracing.stages(began, answer.durations._asdict())
         if len(valid) < len(items):
             results = iter(answer.outcomes)
             outcomes: list[Outcome] = [next(results) if isinstance(item, Item) else item for item in items]

@@ -11,6 +11,7 @@ from plaudit.addresses import require_loopback
 from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
+from plaudit.telemetry.tracing import ExportSettings
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -110,6 +111,7 @@ class ServerSettings:
     drain_timeout: Seconds = 30.0  # seconds for what is queued to finish
     max_connection_age: Seconds = 45.0  # then clients connect anew, looking names up: new replicas get load in a minute
     keepalive: Seconds = 60.0  # a silent client is asked so often whether it is there; it may itself ask twice as often
+    tracing: ExportSettings | None = None  # needs the extra `tracing`
     stall_timeout: Seconds = 120.0  # liveness fails when a device thread has not moved for so long
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

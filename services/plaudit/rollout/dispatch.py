@@ -65,9 +65,16 @@ class Order:
     """One caller's requests, and which of them are still open. Raises ValueError when two have one id."""
 
     def __init__(
-        self, requests: Sequence[RolloutRequest], sampling: Sampling, on_event: Callable[[Event], None], *, fixed: bool
+        self,
+        requests: Sequence[RolloutRequest],
+        sampling: Sampling,
+        on_event: Callable[[Event], None],
+        *,
+        fixed: bool,
+        traceparent: str | None = None,
     ) -> None:
         self.requests, self.sampling, self.on_event, self.fixed = tuple(requests), sampling, on_event, fixed
+        self.traceparent = traceparent  # of the span in which it was asked for
         self.open = {request.id: request for request in requests}
         if len(self.open) < len(self.requests):
             raise ValueError("two requests of one order have the same id")

@@ -36,6 +36,8 @@ from plaudit.rollout.engine import TRANSFORMERS
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.slot import ALIVE, Slot, SlotState, WorkerLost
 from plaudit.rollout.worker import ON_DISK
+from plaudit.telemetry import tracing
+from plaudit.telemetry.tracing import RunTracingSettings
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory, Weights
 
 LOOK_SECONDS = 0.5
@@ -88,8 +90,9 @@ class RayRolloutPool:
         *,
         engine: str = TRANSFORMERS,
         on_progress: Progress | None = None,
+        traced: RunTracingSettings | None = None,
     ) -> None:
-        self._settings, self._policy, self._engine = settings, policy, engine
+        self._settings, self._policy, self._engine, self._traced = settings, policy, engine, traced
         self.on_progress = on_progress
         self.on_wait: Callable[[], None] = lambda: None  # called twice a second; what it raises ends the waiting
         self._dispatch = Dispatch(settings)
@@ -134,7 +137,7 @@ class RayRolloutPool:
         Whatever was submitted waits meanwhile. Raises RunFailed when every worker is lost, or an engine fails.
         """
         inbox: SimpleQueue[Event] = SimpleQueue()
-        order = Order(requests, sampling, inbox.put, fixed=True)
+        order = Order(requests, sampling, inbox.put, fixed=True, traceparent=tracing.traceparent())
         there: dict[str, Trajectory] = {}
         gone = 0
         self._there(self._add, order, first=True)
@@ -158,7 +161,8 @@ class RayRolloutPool:
 
         Other than those of `generate` these may depend on who died, and each has a version of its own.
         """
-        self._there(self._add, Order(requests, sampling, on_event, fixed=False))
+        order = Order(requests, sampling, on_event, fixed=False, traceparent=tracing.traceparent())
+        self._there(self._add, order)
 
     def set_weights(self, version: int, weights: Weights) -> None:
         """Every worker takes these weights before its next group, an idle one at once. Versions only rise."""
@@ -222,7 +226,7 @@ class RayRolloutPool:
             if slot.state is not SlotState.GENERATING:
                 self._slots[slot].cancel()
         for _ in range(workers - len(staying)):
-            slot = Slot(self._settings)
+            slot = Slot(self._settings, self._traced)
             self._slots[slot] = self._loop.create_task(self._fill(slot))
             self._slots[slot].add_done_callback(partial(self._left, slot))
         self._notify()
@@ -320,6 +324,7 @@ class RayRolloutPool:
                 await self._changed.wait()
 
     async def _end(self) -> None:
+        await asyncio.gather(*(slot.flush() for slot in self._slots), return_exceptions=True)
         tasks = list(self._slots.values())
         for slot, task in self._slots.items():
             slot.leaving = True

@@ -12,6 +12,8 @@ from plaudit.errors import PlauditError, RunFailed
 from plaudit.rollout.dispatch import Run
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.worker import RolloutWorker
+from plaudit.telemetry import tracing
+from plaudit.telemetry.tracing import RunTracingSettings
 from plaudit.trajectory import Trajectory
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ class SlotState(StrEnum):
 
 WORKER = ray.remote(RolloutWorker)  # once: each is exported to the cluster
 ALIVE = (SlotState.LOADING, SlotState.IDLE, SlotState.GENERATING)
+FLUSH_TIMEOUT_S = 3.0
 
 
 class WorkerLost(Exception):
@@ -42,8 +45,8 @@ class WorkerOverdue(WorkerLost):
 class Slot:
     """Knows nothing of the others. Every call raises WorkerLost, or a PlauditError for what the engine raised."""
 
-    def __init__(self, settings: RolloutSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: RolloutSettings, traced: RunTracingSettings | None) -> None:
+        self._settings, self._traced = settings, traced
         self._options = {
             "num_cpus": settings.cpus_per_worker,
             "num_gpus": settings.gpus_per_worker,
@@ -73,7 +76,7 @@ class Slot:
         self.state = SlotState.STARTING
         try:
             self._worker = self._hire()
-            call = self._worker.start.remote(*arguments, self._settings, version, weights)
+            call = self._worker.start.remote(*arguments, self._settings, version, weights, self._traced)
             self.pid = await _answer(call, self._settings.start_timeout_s, "start")
         except (WorkerLost, PlauditError) as error:
             self.failed_starts += 1
@@ -97,14 +100,22 @@ class Slot:
     async def generate(self, run: Run, report_every_s: float, on_ended: Callable[[list[Trajectory]], None]) -> None:
         """Returns when all of it was reported."""
         self.state = SlotState.GENERATING
-        reports = self._worker.generate.remote(run.requests, run.group.order.sampling, report_every_s)
+        order = run.group.order
+        reports = self._worker.generate.remote(run.requests, order.sampling, report_every_s, order.traceparent)
 
         async def receive() -> None:
-            async for report in reports:
-                on_ended(await report)
+            async for answer in reports:
+                report = await answer
+                tracing.keep(report.span)
+                on_ended(report.trajectories)
 
         await _answer(receive(), self._settings.generation_timeout_s, "generate", run)
         self.state = SlotState.IDLE
+
+    async def flush(self) -> None:
+        """Its spans are sent, if it is idle and soon done with it."""
+        if self._traced is not None and self.state is SlotState.IDLE:
+            await _answer(self._worker.flush.remote(), FLUSH_TIMEOUT_S, "flush")
 
     def dismiss(self) -> None:
         """Ends the worker, if there is one."""

@@ -25,6 +25,7 @@ from plaudit.ppo.learner import Learner
 from plaudit.ppo.scores import ScoreShaper
 from plaudit.ppo.settings import PPOSettings
 from plaudit.ppo.targets import make_targets
+from plaudit.telemetry import tracing
 from plaudit.trainer.pretraining import TextStream
 from plaudit.trainer.roles import Rollouts
 from plaudit.trajectory import ScoredTrajectory, TrainingBatch
@@ -112,7 +113,8 @@ class Loop:
     def _phase(self, name: str) -> Iterator[None]:
         self.on_phase(name)
         started = monotonic()
-        yield
+        with tracing.span(name):
+            yield
         self._seconds[name] = monotonic() - started
 
 

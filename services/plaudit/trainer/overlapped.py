@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from plaudit.errors import PlauditError, RunFailed
 from plaudit.rollout.dispatch import Delivered, Event, Failed, SetAside
+from plaudit.telemetry import tracing
 from plaudit.trainer.prompts import PromptStream
 from plaudit.trainer.roles import Collected, Phase, Position, RolloutPool, Scorer
 from plaudit.trajectory import RolloutRequest, Sampling, ScoredTrajectory, Trajectory, Weights
@@ -44,6 +45,7 @@ class _Visit:
     requests: list[RolloutRequest]
     open: set[str] = field(default_factory=set)  # ids that are under way
     scored: list[ScoredTrajectory] = field(default_factory=list)
+    traceparent: str | None = None  # of the span in which it was asked for
 
     @property
     def version(self) -> int:
@@ -98,6 +100,7 @@ class OverlappedRollouts:
         """The oldest complete prompts, as soon as there are enough for a batch."""
         with phase("wait"):
             visits = self._wait_for_batch()
+        tracing.link([visit.traceparent for visit in visits])
         with self._changed:
             counts, self._counts = self._counts, _no_counts()
         scored = [one for visit in visits for one in visit.scored]
@@ -158,13 +161,19 @@ class OverlappedRollouts:
                 return
             allowed = min(self._max_staleness + self._version + 1, self._steps) * self._batch
             taken = self._version * self._batch + len(self._learning) + len(self._visits)
-            visits = [self._draw() for _ in range(allowed - taken)]
+            visits, version = [self._draw() for _ in range(allowed - taken)], self._version
         if visits:
             requests = [request for visit in visits for request in visit.requests]
-            try:
-                self._pool.submit(requests, self._sampling, self._told)
-            except PlauditError as error:
-                self._fail(error)
+            with tracing.ask(version, self._max_staleness, len(requests)):
+                self._submit(visits, requests)
+
+    def _submit(self, visits: list[_Visit], requests: list[RolloutRequest]) -> None:
+        for visit in visits:
+            visit.traceparent = tracing.traceparent()
+        try:
+            self._pool.submit(requests, self._sampling, self._told)
+        except PlauditError as error:
+            self._fail(error)
 
     def _draw(self) -> _Visit:
         if self._again:
@@ -204,7 +213,10 @@ class OverlappedRollouts:
             self._fail(RunFailed(f"a response could not be dealt with ({type(error).__name__}: {error})"))
 
     def _score(self, trajectories: list[Trajectory]) -> None:
-        answers = self._scorer.ask(trajectories)
+        with self._changed:
+            visit = self._under_way[trajectories[0].request.id]  # all of one report were asked for together
+        with tracing.continued(visit.traceparent):
+            answers = self._scorer.ask(trajectories)
         with self._changed:
             self._counts["generated_tokens"] += sum(len(one.response_ids) for one in trajectories)
             self._counts["missing_rewards"] += answers.count(None)

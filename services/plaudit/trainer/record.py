@@ -22,7 +22,7 @@ from plaudit.trainer.settings import TrainSettings
 METRICS, RUN, LOCK = "metrics.jsonl", "run.json", ".lock"
 MAY_CHANGE = (
     *("steps", "max_missing_ratio", "rollout", "ranks", "sharding", "checkpoints"),
-    *("ray_address", "address", "http_address", "insecure_bind", "trackers"),
+    *("ray_address", "address", "http_address", "insecure_bind", "tracing", "trackers"),
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.
 

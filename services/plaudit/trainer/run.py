@@ -20,6 +20,7 @@ from plaudit.ppo.scores import ScoreShaper
 from plaudit.report import page as report
 from plaudit.rollout.cluster import start_ray
 from plaudit.rollout.pool import RayRolloutPool
+from plaudit.telemetry import tracing
 from plaudit.telemetry.http import application
 from plaudit.telemetry.progress import Bar, bar
 from plaudit.trainer import checkpoint
@@ -139,7 +140,8 @@ class Run:
             self.sampler.draw(step)
         missing_before = self.scorer.missing.copy()  # held-out samples' too
         try:
-            metrics = self.loop.step(step)
+            with tracing.step(step):
+                metrics = self.loop.step(step)
         except TooFarFromReference as error:
             saved = self._save()
             raise RunFailed(f"{error}; the policy as it was is in {saved}") from None
@@ -216,6 +218,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     lock = lock_folder(folder)
     stack.callback(lock.close)
     stack.callback(leave_no_trace, folder)
+    _trace(settings, stack)
     control = Control(folder, settings.steps)
     metrics = TrainerMetrics(control.pool, settings.ppo.kl.target_kl_nats_per_response)
     addresses = stack.enter_context(_serving(settings, control, metrics))
@@ -232,7 +235,7 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
 
     learner = _learner(settings)
     stack.callback(learner.close)
-    pool = RayRolloutPool(settings.rollout, settings.policy)
+    pool = RayRolloutPool(settings.rollout, settings.policy, traced=settings.tracing)
     stack.callback(pool.close)
 
     stop_ids = load_stop_token_ids(settings.policy, tokenizer)
@@ -277,6 +280,15 @@ def _wire(settings: TrainSettings, stack: ExitStack) -> Run:
     if state.step < settings.steps:
         rollouts.begin(state.step, Position(state.in_flight, state.drawn))
     return Run(settings, loop, sampler, metrics, record, pool, scorer, control, state, named_prompts, recent)
+
+
+def _trace(settings: TrainSettings, stack: ExitStack) -> None:
+    """Before anything slow: the extra may be missing."""
+    if (chosen := settings.tracing) is None:
+        return
+    folder = Path(settings.folder)
+    tracing.start("trainer", chosen.endpoint, every=chosen.every, run=folder.name, file=folder / tracing.TRACES)
+    stack.callback(tracing.stop)
 
 
 def _rollouts(

@@ -7,6 +7,7 @@ counted by its reason, and is dropped from the step. A number is never made up f
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from threading import Lock
 
 from plaudit.errors import ConfigurationError, RunFailed
@@ -93,7 +94,7 @@ class RemoteScorer:
 
     def score(self, trajectories: Sequence[Trajectory]) -> list[ScoredTrajectory | None]:
         """In order; raises RunFailed when more than `max_missing_ratio` have no score, and as `errors_explained`."""
-        asked = self._threads.submit(self.ask, trajectories)
+        asked = self._threads.submit(copy_context().run, self.ask, trajectories)  # whose span is active
         while wait([asked], timeout=LOOK_SECONDS).not_done:
             self.on_wait()
         scored = asked.result()
@@ -104,7 +105,9 @@ class RemoteScorer:
         """In order, however many have no score; from any thread. Raises as `errors_explained`."""
         items = [_item(trajectory) for trajectory in trajectories]
         services = list(self._services.values())
-        answers = list(self._asking.map(lambda service: service.ask(items), services))  # all at once
+        contexts = [copy_context() for _ in services]
+        asked = self._asking.map(lambda service, context: context.run(service.ask, items), services, contexts)
+        answers = list(asked)  # all at once
         return [
             self._scored(trajectory, dict(zip(services, results, strict=True)))
             for trajectory, *results in zip(trajectories, *answers, strict=True)

@@ -13,6 +13,7 @@ from plaudit.reward_server import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
+from plaudit.telemetry.tracing import RunTracingSettings
 
 RewardName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 FIRST_REWARD = "reward"
@@ -94,6 +95,7 @@ class TrainSettings:
     address: str = "127.0.0.1:0"  # TrainerService over gRPC; port 0 takes any free one, named in run.json
     http_address: str = "127.0.0.1:0"  # /metrics and /health
     insecure_bind: bool = False  # needed for other than loopback: nobody is asked who they are
+    tracing: RunTracingSettings | None = None  # traces.jsonl, and OTLP to a collector; needs the extra `tracing`
     trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows: tensorboard, wandb, mlflow ...
 
     def __post_init__(self) -> None:
