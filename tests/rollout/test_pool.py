@@ -232,7 +232,8 @@ def test_what_an_engine_says_about_the_configuration_reaches_the_user(tmp_path):
 
 
 def test_what_an_engine_fails_at_is_named_with_its_prompts(tmp_path):
-    requests = [*REQUESTS[:5], RolloutRequest(Prompt("poison", (1,))), *REQUESTS[5:]]
+    names = ["p0", "p1", "p2", "p3", "p4", "poison", "p5", "p6"]
+    requests = [RolloutRequest(Prompt(name, (1,))) for name in names]
     with _pool(_echo(tmp_path), HERE + "RunsOutOfMemory") as pool:
         told = r"^prompts 'p4', 'poison', 'p5', 'p6': .*failed .MemoryError: tried to allocate 80 GiB.: leave"
         with pytest.raises(RunFailed, match=told) as failure:
