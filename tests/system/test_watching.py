@@ -2,6 +2,7 @@
 wrong is told, and not told any more when it is mended."""
 
 import math
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ import pytest
 
 from plaudit.reward.folder import write
 from plaudit.reward.rendering import Rendering
-from tests.deploy.monitoring import dashboards, panels, rules, selected
+from tests.deploy.monitoring import dashboards, groups, panels, rules, selected
 from tests.reward import tiny_models
 from tests.reward.processes import process
 from tests.trainer.programs import settings_file, start
 
-from .watching import Watch, free_port, missing, until, watching
+from .watching import DURATION, QUICK, Watch, free_port, missing, until, watching, with_quick_durations
 
 pytestmark = [
     pytest.mark.system,
@@ -101,6 +102,17 @@ class Shown:
             if any(math.isfinite(value) for value in self._watch.query(expression)):
                 del self.nothing_yet[name]
         return len(self.nothing_yet) <= but
+
+
+@pytest.mark.parametrize("name", ["alerts", "recording"])
+def test_durations_alone_are_others_than_ship(name: str) -> None:
+    slow = {quick: ships for ships, quick in QUICK.items()}
+    for quickened, ships in zip(with_quick_durations(name), groups(name), strict=True):
+        for rule in quickened["rules"]:
+            rule["expr"] = re.sub(DURATION, lambda found: slow[found[0]], rule["expr"])
+            rule |= {"for": slow[rule["for"]]} if "for" in rule else {}
+        assert quickened == ships
+    assert with_quick_durations(name) != groups(name)
 
 
 def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
