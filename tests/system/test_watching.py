@@ -2,10 +2,11 @@
 wrong is told, and not told any more when it is mended."""
 
 import math
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -13,12 +14,12 @@ import pytest
 
 from plaudit.reward.folder import write
 from plaudit.reward.rendering import Rendering
-from tests.deploy.monitoring import dashboards, panels, rules, selected
+from tests.deploy.monitoring import dashboards, groups, panels, rules, selected
 from tests.reward import tiny_models
 from tests.reward.processes import process
 from tests.trainer.programs import settings_file, start
 
-from .watching import Watch, free_port, missing, until, watching
+from .watching import DURATION, QUICK, Watch, free_port, missing, until, watching, with_quick_durations
 
 pytestmark = [
     pytest.mark.system,
@@ -63,7 +64,7 @@ def training(folder: Path, reward: str, http_address: str, **changes: object) ->
         reward,
         steps=100_000,
         http_address=http_address,
-        reward={"address": reward, "startup_timeout_s": 60},
+        reward={"address": reward, "startup_timeout_s": PATIENCE_S},
         more_rewards={"the": {"address": reward, "model": "the"}},
         pretraining=None,
         samples={"every": 1000, "best_of": 0},
@@ -96,11 +97,23 @@ class Shown:
     def __init__(self, watch: Watch) -> None:
         self._watch, self.nothing_yet = watch, expressions()
 
-    def all(self, but: int = 0) -> bool:
+    def all(self) -> bool:
+        """Whether everything has."""
         for name, expression in list(self.nothing_yet.items()):
             if any(math.isfinite(value) for value in self._watch.query(expression)):
                 del self.nothing_yet[name]
-        return len(self.nothing_yet) <= but
+        return not self.nothing_yet
+
+
+@pytest.mark.parametrize("name", ["alerts", "recording"])
+def test_durations_alone_are_others_than_ship(name: str) -> None:
+    slow = {quick: ships for ships, quick in QUICK.items()}
+    for quickened, ships in zip(with_quick_durations(name), groups(name), strict=True):
+        for rule in quickened["rules"]:
+            rule["expr"] = re.sub(DURATION, lambda found: slow[found[0]], rule["expr"])
+            rule |= {"for": slow[rule["for"]]} if "for" in rule else {}
+        assert quickened == ships
+    assert with_quick_durations(name) != groups(name)
 
 
 def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
@@ -115,32 +128,33 @@ def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
     targets = {"plaudit-reward": served["http_address"], "plaudit-trainer": run_at}
     with watching(tmp_path / "watch", targets) as watch:
         shown = Shown(watch)
-        with process(tmp_path / "serve", **served) as server:
-            runs_away(watch, shown, tmp_path, server.address, run_at)
+        with (
+            process(tmp_path / "serve", **served) as server,
+            runs_away(tmp_path / "away", server.address, run_at) as run,
+        ):
+            until(lambda: "KLHigh" in watch.firing(), PATIENCE_S, "the KL to be told")
+            assert "nats per response" in watch.firing()["KLHigh"]["summary"]
+            assert "WorkerRestartLoop" not in watch.firing()
+            shown.all()
+            killer = Killer(run.pid)
+            killer.start()
+            until(lambda: "WorkerRestartLoop" in watch.firing(), PATIENCE_S, "the dying workers to be told")
+            killer.stop()
         until(lambda: "RewardNoReadyReplica" in watch.firing(), PATIENCE_S, "the reward server to be missed")
-        with process(tmp_path / "again", **served) as server:
-            goes_well(watch, shown, tmp_path, server.address, run_at)
+        with goes_well(tmp_path / "well", served["address"], run_at), process(tmp_path / "again", **served):
+            until(lambda: watch.query("plaudit_trainer_steps_total > 3"), PATIENCE_S, "steps")
+            told = {"KLHigh", "WorkerRestartLoop", "RewardNoReadyReplica"}
+            until(lambda: not told & watch.firing().keys(), PATIENCE_S, f"silence of {told}")
+            until(shown.all, PATIENCE_S, f"numbers of {shown.nothing_yet}")
 
 
-def runs_away(watch: Watch, shown: Shown, folder: Path, reward: str, run_at: str) -> None:
-    """Steps far too large, nothing that holds the policy back; and workers that die one after another."""
+def runs_away(folder: Path, reward: str, run_at: str) -> AbstractContextManager["subprocess.Popen[str]"]:
+    """Steps far too large, and nothing that holds the policy back."""
     ppo = {"learning_rate": 1e-2, "kl": {"coef": 0.0, "target_kl_nats_per_response": 0.05}}
-    with training(folder / "away", reward, run_at, ppo=ppo, rollout={"workers": 2, "max_attempts": 20}) as run:
-        until(lambda: "KLHigh" in watch.firing(), PATIENCE_S, "the KL to be told")
-        assert "nats per response" in watch.firing()["KLHigh"]["summary"]
-        assert "WorkerRestartLoop" not in watch.firing()
-        shown.all()
-        killer = Killer(run.pid)
-        killer.start()
-        until(lambda: "WorkerRestartLoop" in watch.firing(), PATIENCE_S, "the dying workers to be told")
-        killer.stop()
+    return training(folder, reward, run_at, ppo=ppo, rollout={"workers": 2, "max_attempts": 20})
 
 
-def goes_well(watch: Watch, shown: Shown, folder: Path, reward: str, run_at: str) -> None:
+def goes_well(folder: Path, reward: str, run_at: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     """Overlapped, with steps of a size that suits."""
     rollout = {"workers": 2, "group_size": 4, "mode": "overlapped"}
-    with training(folder / "well", reward, run_at, ppo={"learning_rate": 1e-5}, rollout=rollout):
-        until(lambda: watch.query("plaudit_trainer_steps_total > 3"), PATIENCE_S, "steps")
-        told = {"KLHigh", "WorkerRestartLoop", "RewardNoReadyReplica"}
-        until(lambda: not told & watch.firing().keys(), PATIENCE_S, f"silence of {told}")
-        until(shown.all, PATIENCE_S, f"numbers of {shown.nothing_yet}")
+    return training(folder, reward, run_at, ppo={"learning_rate": 1e-5}, rollout=rollout)

@@ -29,6 +29,9 @@ QUICK = {  # seconds for minutes: what ships -> what a test has time for, scrapi
     "6h": "60s",
 }
 
+DURATION = r"(?<=\[)\w+(?=\])|(?<=offset )\w+"
+"""Of a range or an offset."""
+
 
 def missing() -> list[str]:
     """Programs that are not installed."""
@@ -40,14 +43,10 @@ def with_quick_durations(name: str) -> list[dict[str, Any]]:
     shortened = groups(name)
     for group in shortened:
         for rule in group["rules"]:
-            rule["expr"] = re.sub(r"(?<=\[|\s)\d+[mh](?=\])|(?<=offset )\d+[mh]\b", _quick, rule["expr"])
+            rule["expr"] = re.sub(DURATION, lambda found: QUICK[found[0]], rule["expr"])
             if "for" in rule:
                 rule["for"] = QUICK[rule["for"]]
     return shortened
-
-
-def _quick(found: "re.Match[str]") -> str:
-    return QUICK[found[0]]
 
 
 def free_port() -> int:
