@@ -199,6 +199,7 @@ async def test_the_books_balance(tmp_path: Path, folder: Path, device: Valve):
         "BATCH_TOO_LARGE": 30,
         "MODEL_NOT_FOUND": 30,
         "QUEUE_FULL": seen["UNAVAILABLE"],
+        "DEADLINE_UNREACHABLE": 0,
     }
     assert waiting == [(0, 0)] * 3
 

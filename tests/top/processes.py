@@ -22,18 +22,22 @@ class ServedRun:
     """Its registry and its control are real; steps are told."""
 
     def __init__(self, folder: Path, steps: int = 10) -> None:
-        self.metrics, self.control = TrainerMetrics(), Control(folder, steps)
+        self.metrics, self.control = TrainerMetrics(self._pool, kl_target=6.0), Control(folder, steps)
         self.control.opened(0, None, None)
         self.done = 0
+
+    def _pool(self) -> PoolCounts:
+        """As it is while the step after the last one done is under way."""
+        workers = defaultdict(int, {SlotState.GENERATING: 2, SlotState.LOST: 1} if self.done else {})
+        last = max(0, self.done - 1)
+        return PoolCounts(workers=workers, wanted=3, restarts=1, waiting=4, oldest_version=last)
 
     def step(self, learnt: dict[str, float], took: float = 10.0) -> None:
         step = defaultdict(float, learnt, tokens=600, generated_tokens=640, episodes=16)
         step |= {"seconds_generate": 0.6 * took, "seconds_update": 0.4 * took, "seconds_step": took}
         self.control.between_steps(lambda: Path())
         self.metrics.observe(self.done, step)
-        workers = defaultdict(int, {SlotState.GENERATING: 2, SlotState.LOST: 1})
-        counts = PoolCounts(workers=workers, wanted=3, restarts=1, waiting=4, oldest_version=self.done)
-        self.metrics.observe_services(counts, {"UNAVAILABLE": 1}, retries=3 * (self.done + 1))
+        self.metrics.observe_rewards({"UNAVAILABLE": 1}, retries=3 * (self.done + 1))
         self.done += 1
         self.control.step_done(self.done)
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,20 @@ def test_numbers_that_are_none_are_shown_as_such(board: Board, steps: object) ->
     assert " state    7" in rows
     assert any(row.startswith(" score    nan ▁█") for row in rows)
     assert any(row.startswith(" KL       inf nats ▁█") for row in rows)
+
+
+def test_what_could_not_be_measured_has_no_number(board: Board) -> None:
+    """A run without a critic, none of whose workers is up."""
+    run = board.endpoints[0]
+    text = RUN.format(step=13, ended=NOW, tokens=1, seconds=1, score=1, kl=1)
+    for name in ("plaudit_ppo_explained_variance", "plaudit_rollout_policy_version"):
+        text, found = re.subn(rf"^{name} \S+$", f"{name} NaN", text, flags=re.MULTILINE)
+        assert found == 1
+    run.answer = Answer(parse(text), {"state": "running"})
+    run.run.look(run.answer.page)
+    rows = "\n".join(shown(board))
+    assert "- variance explained" in rows
+    assert " pool     - version" in rows
 
 
 def test_an_endpoint_of_neither_kind_says_so() -> None:

@@ -20,6 +20,8 @@ ENDED = ("stopped", "done", "failed")
 STATES = {"running": "green", "ready": "green", "done": "bold green", "failed": "bold red"}
 PHASES = ("generate", "score", "wait", "evaluate", "update", "sync")
 BAD, ODD = "bold red", "yellow"
+OF_A_CRITIC = ("explained_variance",)
+"""NaN in a run without one; of all else that is learnt NaN is bad."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ def run_lines(endpoint: Endpoint, now: float) -> Iterator[Line]:
         fact(figure(stretch.rate("plaudit_rollout_tokens_total")), "generated/s"),
         fact(figure(stretch.rate("plaudit_trainer_tokens_total")), "trained/s"),
     ])  # fmt: skip
-    began = page.value("plaudit_trainer_steps_total") > 0  # before, all that is learnt is 0
+    began = page.value("plaudit_trainer_steps_total") > 0  # before, nothing that is learnt has been measured
 
     def learnt(name: str, what: str, shown: Callable[[float | None], str] = figure, course: str = "") -> Text:
         value = page.value(f"plaudit_ppo_{name}") if began else None
+        if name in OF_A_CRITIC and value is not None:
+            value = _measured(value)
         return fact(shown(value), what, BAD if value is not None and not math.isfinite(value) else "bold", course)
 
     score, kl = (curve(endpoint.run.course(f"plaudit_ppo_{name}", CURVE)) for name in ("score_mean", "kl"))
@@ -89,13 +93,18 @@ def run_lines(endpoint: Endpoint, now: float) -> Iterator[Line]:
     yield from _pool_lines(endpoint, now)
 
 
+def _measured(value: float) -> float | None:
+    """None of what nobody could measure, such as the version of workers of which none is up."""
+    return None if math.isnan(value) else value
+
+
 def _pool_lines(endpoint: Endpoint, now: float) -> Iterator[Line]:
     """How what is around the learner fares, counted since the process began."""
     assert endpoint.answer is not None
     page = endpoint.answer.page
     dropped = page.value("plaudit_trainer_stale_dropped_total") + page.value("plaudit_rollout_duplicates_dropped_total")
     yield Line("pool", [
-        fact(figure(page.value("plaudit_rollout_policy_version")), "version"),
+        fact(figure(_measured(page.value("plaudit_rollout_policy_version"))), "version"),
         fact(figure(page.value("plaudit_rollout_queue_prompts")), "queued"),
         _fault(page.value("plaudit_rollout_worker_restarts_total"), "restarts"),
         _fault(page.value("plaudit_rollout_redispatched_total"), "re-dispatched"),
