@@ -6,6 +6,7 @@ import time
 import pytest
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable
+from plaudit.rollout import cluster
 from plaudit.rollout.cluster import start_ray
 
 # What is tested happens before Ray is touched; a running Ray would be joined instead.
@@ -35,6 +36,15 @@ def test_an_address_that_nobody_answers_is_unreachable():
     assert 1 <= time.monotonic() - began < 5
 
 
+def test_auto_needs_a_node_on_this_machine(monkeypatch):
+    def none(_):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(cluster, "canonicalize_bootstrap_address", none)  # others' tests may have one here
+    with pytest.raises(DependencyUnreachable, match=r"'auto' .no Ray node runs on this machine.: start it"):
+        start_ray("auto", 1)
+
+
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:{port}"])
 def test_what_ray_says_of_an_address_is_one_line_with_a_remedy(monkeypatch, address):
     def init(*_, **__):
@@ -43,8 +53,10 @@ def test_what_ray_says_of_an_address_is_one_line_with_a_remedy(monkeypatch, addr
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "1")  # start_ray sets it: here it is undone afterwards
     with socket.create_server(("127.0.0.1", 0)) as somebody_else:
+        there = f"127.0.0.1:{somebody_else.getsockname()[1]}"
+        monkeypatch.setattr(cluster, "canonicalize_bootstrap_address", lambda _: there)
         address = address.format(port=somebody_else.getsockname()[1])
-        with pytest.raises(DependencyUnreachable, match=rf"'{address}' .Failed to connect to GCS.: start it"):
+        with pytest.raises(DependencyUnreachable, match=rf"'{there}' .Failed to connect to GCS.: start it"):
             start_ray(address, 1)
 
 

@@ -43,7 +43,10 @@ class Pod:
     def start(self, log: Path, *overrides: str) -> "subprocess.Popen[str]":
         command = self._container.get("command", ["plaudit"])  # else the image's
         arguments = [one.replace("/etc/plaudit", str(self._settings)) for one in self._container["args"]]
-        return self._machine.start([*command, *arguments, *overrides], log, self._environment())
+        environment = self._environment()
+        for name, value in environment.items():  # as a kubelet does
+            arguments = [one.replace(f"$({name})", value) for one in arguments]
+        return self._machine.start([*command, *arguments, *overrides], log, environment)
 
     def _environment(self) -> dict[str, str]:
         given = {one["name"]: one["value"] for one in self._container.get("env", []) if "value" in one}

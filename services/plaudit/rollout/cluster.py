@@ -6,6 +6,7 @@ import socket
 import time
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 
 from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
@@ -40,6 +41,8 @@ def start_ray(address: str | None, num_cpus: int, *, timeout_s: float = 30.0) ->
     if address is None:
         _start_here(num_cpus)
         return RayConnection(owned=True)
+    if address == "auto":
+        address = _joined_by_this_machine()
     here = _wait_for(address, timeout_s)
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one attempt, of 40 s, where Ray makes 20
     try:
@@ -66,10 +69,16 @@ def _start_here(num_cpus: int) -> None:
         raise DependencyUnreachable(f"Ray did not start on this machine ({first_line(error)}): {remedy}") from error
 
 
-def _wait_for(address: str, timeout_s: float) -> str | None:
-    """Until the port accepts: Ray's own attempt takes long and prints much. The address that reached it, if known."""
-    if address == "auto":
-        return None
+def _joined_by_this_machine() -> str:
+    """Where the head of that cluster is."""
+    try:
+        return str(canonicalize_bootstrap_address("auto"))
+    except ConnectionError:
+        raise _unreachable("auto", "no Ray node runs on this machine") from None
+
+
+def _wait_for(address: str, timeout_s: float) -> str:
+    """Until the port accepts: Ray's own attempt takes long and prints much. This machine's address that reached it."""
     host, port = _head_of(address)
     give_up = time.monotonic() + timeout_s
     while True:
