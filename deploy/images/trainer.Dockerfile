@@ -12,7 +12,7 @@ COPY protos protos
 COPY clients clients
 COPY services services
 # ray[default] has the agents that health checks and the dashboard ask.
-RUN pip install --extra-index-url "$TORCH_INDEX" -c constraints.txt '.[train]' 'ray[default]'
+RUN pip install --extra-index-url "$TORCH_INDEX" -c constraints.txt '.[train,tracing]' 'ray[default]'
 
 FROM docker.io/library/python:${PYTHON}
 LABEL org.opencontainers.image.title="plaudit trainer" org.opencontainers.image.licenses="Apache-2.0"

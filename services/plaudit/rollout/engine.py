@@ -15,7 +15,7 @@ class Engine(Protocol):
     """Built as `kind(policy, settings)`, inside the worker, with the policy's weights as they lie on disk."""
 
     def load_weights(self, weights: Weights) -> None:
-        """Takes over a flat weights buffer, wholly or (raising) not at all."""
+        """Takes over `policy.weights.pack`'s pieces, wholly or (raising) not at all."""
         ...
 
     def generate(
