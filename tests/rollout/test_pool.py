@@ -16,9 +16,10 @@ from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.policy.loading import load_causal_lm
 from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.policy.weights import pack, trainable
+from plaudit.rollout import pool as pools
 from plaudit.rollout.dispatch import SetAside
 from plaudit.rollout.engine import TRANSFORMERS
-from plaudit.rollout.pool import RayRolloutPool
+from plaudit.rollout.pool import PoolBusy, RayRolloutPool
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.worker import ON_DISK
 from plaudit.trajectory import Prompt, RolloutRequest, Sampling, Trajectory, Weights
@@ -251,6 +252,17 @@ def test_lora_workers_get_the_adapter_alone(policy):
         pool.set_weights(1, pack({name: tensor + 0.2 for name, tensor in trainable(model).items()}))
         after = pool.generate(REQUESTS[:4], SAMPLING)
     assert [t.response_ids for t in before] != [t.response_ids for t in after]
+
+
+def test_a_pool_that_is_held_up_says_so(tmp_path, monkeypatch):
+    """As by a call to a cluster whose head is away."""
+    monkeypatch.setattr(pools, "ANSWER_S", 0.2)
+    with _pool(_echo(tmp_path), workers=1) as pool:
+        pool._loop.call_soon_threadsafe(time.sleep, 2)
+        with pytest.raises(PoolBusy, match=r"not answered for 0.2 s"):
+            _ = pool.counts
+        monkeypatch.setattr(pools, "ANSWER_S", 30)
+        assert pool.counts.wanted == 1
 
 
 def test_closing_ends_workers_in_the_middle_of_their_work(tmp_path):

@@ -10,20 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .machines import Machine, Network, network, why_not
+from .machines import Machine, Network
 from .ray_nodes import QUICK, ROOT, join, lead
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.timeout(280),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Iterator[Network]:
-    with network("plaudit", tmp_path) as made:
-        yield made
+pytestmark = [pytest.mark.system, pytest.mark.timeout(280)]
 
 
 class Driver:

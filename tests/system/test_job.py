@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,11 @@ from plaudit.errors import ConfigurationError
 from tests.deploy.rendering import named, overlay
 from tests.trainer.programs import settings_file
 
-from .machines import Machine, Network, network, why_not
+from .machines import Machine, Network
 from .ray_nodes import BIN, QUICK, join, lead
 
 TERMINATED = 143
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.timeout(280),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Iterator[Network]:
-    with network("plaudit", tmp_path) as made:
-        yield made
+pytestmark = [pytest.mark.system, pytest.mark.timeout(280)]
 
 
 class Pod:

@@ -118,6 +118,33 @@ class ToyPool:
         self.counts = replace(self.counts, wanted=workers)
 
 
+class BusyPool(ToyPool):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def resize(self, workers: int) -> None:
+        self.asked.set()
+        assert self.free.wait(30)
+
+
+def test_the_run_goes_on_while_its_pool_takes_its_time_to_answer(tmp_path: Path) -> None:
+    control, pool = Control(tmp_path, 5), BusyPool()
+    control.opened(0, None, None)
+    control.has_pool(pool)
+    asking = threading.Thread(target=control.pool, args=(3,))
+    asking.start()
+    assert pool.asked.wait(30)
+    phases = threading.Thread(target=control.enter, args=("generate",), daemon=True)
+    phases.start()
+    phases.join(5)
+    assert not phases.is_alive(), "the run waits for whoever looks at its pool"
+    pool.free.set()
+    asking.join()
+
+
 def test_a_pool_is_looked_at_and_resized_from_outside(tmp_path: Path) -> None:
     toy = Toy(tmp_path, 5)
     with served(toy) as (client, _):

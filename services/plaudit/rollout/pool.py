@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,11 +46,18 @@ REPORT_EVERY_S = 0.2
 LONGEST_REST_S = 60.0
 """Between two attempts at starting a worker."""
 
+ANSWER_S = 8.0
+"""For a question from outside: less than Prometheus waits for a page."""
+
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Called with (responses there, responses in all)."""
 
 logger = logging.getLogger(__name__)
+
+
+class PoolBusy(RunFailed):
+    """The pool's thread is held up, as by a call to a cluster whose head is away."""
 
 
 @dataclass(slots=True)
@@ -114,8 +121,8 @@ class RayRolloutPool:
 
     @property
     def counts(self) -> PoolCounts:
-        """A snapshot."""
-        return self._there(self._count)
+        """A snapshot. Raises PoolBusy."""
+        return self._there(self._count, within_s=ANSWER_S)
 
     @property
     def set_aside(self) -> list[Prompt]:
@@ -169,8 +176,11 @@ class RayRolloutPool:
         self._there(self._publish, version, ray.put(weights))
 
     def resize(self, workers: int) -> None:
-        """New workers get the newest weights before they generate; one that leaves ends its group first."""
-        self._there(self._resize, workers)
+        """New workers get the newest weights before they generate; one that leaves ends its group first.
+
+        Raises PoolBusy: it is done then as soon as the pool can.
+        """
+        self._there(self._resize, workers, within_s=ANSWER_S)
 
     def close(self) -> None:
         """Ends the workers, whatever they are doing."""
@@ -181,8 +191,8 @@ class RayRolloutPool:
         self._loop.run_forever()
         self._loop.close()
 
-    def _there(self, do: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """The result of something done by the pool's thread, to which everything below belongs."""
+    def _there(self, do: Callable[..., T], *arguments: Any, within_s: float | None = None, **named: Any) -> T:
+        """The result of something done by the pool's thread, to which everything below belongs. Raises PoolBusy."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -192,6 +202,8 @@ class RayRolloutPool:
                 future.set_exception(error)
 
         self._loop.call_soon_threadsafe(run)
+        if wait([future], within_s).not_done:
+            raise PoolBusy(f"the rollout pool has not answered for {within_s:g} s: is the Ray cluster's head away?")
         return future.result()
 
     def _next(self, inbox: SimpleQueue[Event]) -> Event:

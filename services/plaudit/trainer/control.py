@@ -88,6 +88,9 @@ class Control:
 
     def __init__(self, folder: Path, steps: int) -> None:
         self._changed = threading.Condition()
+        self._asking = threading.Lock()
+        """Held while the pool is asked, so that nobody asks one that is closed. `_changed` is not: the run itself needs
+        it at every phase, and a pool may take seconds to answer."""
         self._changes = 0
         self._status = Status(str(folder.resolve()), steps)
         self._pause = self._stop = False
@@ -132,14 +135,16 @@ class Control:
         return future
 
     def pool(self, resize_to: int | None = None) -> PoolCounts:
-        """The rollout workers, resized first if asked for. Raises NoPoolYet, RunEnded."""
-        with self._changed:
-            self._refuse_after_the_end()
-            if self._pool is None:
+        """The rollout workers, resized first if asked for. Raises NoPoolYet, PoolBusy, RunEnded."""
+        with self._asking:
+            with self._changed:
+                self._refuse_after_the_end()
+                pool = self._pool
+            if pool is None:
                 raise NoPoolYet("the run is starting: it has no rollout workers yet")
             if resize_to is not None:
-                self._pool.resize(resize_to)
-            return self._pool.counts
+                pool.resize(resize_to)
+            return pool.counts
 
     def health(self) -> Health:
         """Presence by answering at all, progress by when the last step ended."""
@@ -214,7 +219,7 @@ class Control:
 
     def end(self, state: State) -> None:
         """Tells those who wait. The first call counts."""
-        with self._changed:
+        with self._asking, self._changed:
             if self._status.state in ENDS:
                 return
             if self._grace is not None:

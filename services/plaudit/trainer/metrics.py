@@ -45,20 +45,8 @@ SERVICES = {
     "disagreement": "Mean standard deviation of an ensemble's members in the step.",
 }
 
-DURATION_BUCKETS = (
-    0.01,
-    0.03,
-    0.1,
-    0.3,
-    1,
-    3,
-    10,
-    30,
-    100,
-    300,
-    1000,
-    3000,
-)  # seconds: a toy's step to a large model's
+# Seconds: a toy's step to a large model's.
+DURATION_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 
 
 class TrainerMetrics:
@@ -196,7 +184,7 @@ class TrainerMetrics:
 
     def _observe_pool(self) -> None:
         """As it is now: a step whose workers die may never end."""
-        with suppress(RunFailed):  # not there yet, or not any more: what was seen last stays
+        with suppress(RunFailed):  # not there yet, not any more, or busy: what was seen last stays
             pool = self._pool()
             for state in SlotState:
                 self._workers.labels(state.value).set(pool.workers[state])

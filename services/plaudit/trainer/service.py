@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
+from plaudit.rollout.pool import PoolBusy
 from plaudit.telemetry.http import bind, serve_in_thread
 from plaudit.trainer.control import ENDS, Control, NoPoolYet, RunEnded, Status
 from plaudit.trainer.record import StepRows
@@ -86,7 +87,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             found = self._control.pool(resize_to)
         except RunEnded as error:
             _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "RUN_ENDED", str(error))
-        except NoPoolYet as error:
+        except (NoPoolYet, PoolBusy) as error:
             _abort(context, grpc.StatusCode.UNAVAILABLE, "POOL_NOT_READY", str(error))
         return pb.Pool(
             wanted=found.wanted,
