@@ -130,6 +130,13 @@ def test_weights_of_another_model_change_nothing(wrong):
     assert all(torch.equal(tensor, before[name]) for name, tensor in trainable(model).items())
 
 
+def test_a_model_that_cannot_be_filled_in_parts_keeps_what_it_has():
+    model = nn.ParameterDict({"a": torch.zeros(2), "b": torch.zeros(3, 2).T})
+    with pytest.raises(MalformedWeightsError, match=r"'b'.*contiguous"):
+        load_into(model, pack({"a": torch.ones(2), "b": torch.ones(2, 3)}))
+    assert not model["a"].any()
+
+
 def test_a_bfloat16_model_takes_float32_weights():
     model = nn.Linear(3, 3).to(torch.bfloat16)
     load_into(model, pack({"weight": torch.full((3, 3), 1 / 3), "bias": torch.zeros(3)}))

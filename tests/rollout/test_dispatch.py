@@ -25,6 +25,15 @@ def _answers(run: Run) -> list[Trajectory]:
     return [Trajectory(r, (1,), beside, np.zeros(1, np.float32), "stop", 0) for r in run.requests]
 
 
+def _answer_quickly(dispatch: Dispatch, groups: int, took: float) -> None:
+    """So that it is known how long one takes."""
+    for _ in range(groups):
+        run = dispatch.take("quick", 0)
+        assert run is not None
+        dispatch.deliver(run, _answers(run))
+        dispatch.ended(run, took)
+
+
 class Asked:
     """An order and what came of it."""
 
@@ -240,11 +249,7 @@ def test_who_is_lost_while_a_rival_is_at_the_same_is_not_replaced() -> None:
     asked = Asked(dispatch, _requests(4), fixed=True)
     slow = dispatch.take("slow", 0)
     assert slow is not None
-    for _ in range(3):
-        run = dispatch.take("quick", 0)
-        assert run is not None
-        dispatch.deliver(run, _answers(run))
-        dispatch.ended(run, 1)
+    _answer_quickly(dispatch, 3, took=1)
     rival = dispatch.take("quick", LEAST_PATIENCE_S)
     assert rival is not None
     dispatch.lost(slow, "killed")
@@ -262,11 +267,7 @@ def test_the_late_copy_of_an_order_that_goes_on_is_a_duplicate() -> None:
     slow, other = dispatch.take("slow", 0), dispatch.take("other", 0)
     assert slow is not None
     assert other is not None
-    for _ in range(4):
-        run = dispatch.take("quick", 0)
-        assert run is not None
-        dispatch.deliver(run, _answers(run))
-        dispatch.ended(run, 0.1)
+    _answer_quickly(dispatch, 4, took=0.1)
     rival = dispatch.take("quick", LEAST_PATIENCE_S)
     assert rival is not None
     dispatch.deliver(rival, _answers(rival))

@@ -96,6 +96,8 @@ def load_into(model: nn.Module, weights: Weights) -> None:
     for entry, _ in given:
         if entry.shape != (own := tuple(parameters[entry.name].shape)):
             raise MalformedWeightsError(f"'{entry.name}' has shape {entry.shape}, the model {own}")
+        if not parameters[entry.name].is_contiguous():
+            raise MalformedWeightsError(f"'{entry.name}' of the model is not contiguous: its parts cannot be filled")
     for entry, parts in given:
         _copy_into(parameters[entry.name], parts)
 
