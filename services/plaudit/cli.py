@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 from typing import NamedTuple
 
@@ -59,9 +60,12 @@ OTHER_ROWS = ("datasets", "pyarrow")
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; errors that a user can mend are one line on standard error."""
+    from plaudit.errors import TERMINATED, PlauditError
+
+    # Before anything slow: a container's first process has no default for SIGTERM, and would not hear it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     parsed = _parser().parse_args(arguments)
     command = COMMANDS[parsed.command]
-    from plaudit.errors import PlauditError
 
     try:
         program = importlib.import_module(command.module)

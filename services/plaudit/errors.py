@@ -6,6 +6,9 @@ PlauditError
 └── RunFailed               exit code 1: the run itself could not go on (too many rewards missing, all workers lost)
 """
 
+TERMINATED = 143
+"""Exit code after SIGTERM."""
+
 
 class PlauditError(Exception):
     """Printed as one line, without a traceback. The message names the thing and the remedy."""

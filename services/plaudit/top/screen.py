@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Sequence
 
@@ -12,9 +11,6 @@ from rich.live import Live
 from plaudit.errors import DependencyUnreachable
 from plaudit.top.endpoints import Board
 from plaudit.top.frame import Frame
-
-TERMINATED = 143
-"""Exit code after SIGTERM."""
 
 
 def run(target: str, arguments: Sequence[str]) -> int:
@@ -43,7 +39,6 @@ async def _once(board: Board, console: Console, every: float) -> None:
 async def _live(board: Board, console: Console, every: float) -> None:
     """Until Ctrl-C or SIGTERM; the terminal is then as it was."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, sys.exit, TERMINATED)
 
     def frame() -> Frame:
         return Frame(board, time.time(), every, console.height)

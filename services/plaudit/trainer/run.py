@@ -12,7 +12,7 @@ from statistics import fmean
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.context import check_context
-from plaudit.errors import RunFailed
+from plaudit.errors import TERMINATED, RunFailed
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
 from plaudit.ppo.kl import kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
@@ -54,8 +54,6 @@ CHECKPOINTS = "checkpoints"
 PROMPTS, HELD_OUT = "prompts.data", "prompts.held_out"
 MOST_LOCAL_CPUS = 1024
 """What a local Ray hands out: more than there are, for ranks and workers take turns, and the pool may grow."""
-TERMINATED = 143
-"""Exit code after SIGTERM."""
 
 
 @dataclass
