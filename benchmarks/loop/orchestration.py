@@ -28,13 +28,12 @@ from rich.table import Table
 from plaudit.policy import generation
 from plaudit.policy.actor_critic import ActorCritic
 from plaudit.policy.settings import PolicySettings
-from plaudit.rollout.pool import RayRolloutPool
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rollout.transformers_engine import TransformersEngine
 from plaudit.settings import load
-from plaudit.trainer import run
 from plaudit.trainer.loop import Loop
 from plaudit.trainer.settings import TrainSettings
+from plaudit.trainer.wiring import drive
 
 NOTES = "ORCHESTRATION_NOTES"
 KIND = "orchestration:Watched"
@@ -146,9 +145,8 @@ def main() -> int:
             at.append(spent(meter, Path(folder)))
             return step(loop, number)
 
-        loops, runs = cast(Any, Loop), cast(Any, run)
-        loops.step, runs.RayRolloutPool = noted, functools.partial(RayRolloutPool, engine=KIND)
-        code = run.drive(settings)
+        cast(Any, Loop).step = noted
+        code = drive(settings, engine=KIND)
     Console().print(table(at))
     return code
 

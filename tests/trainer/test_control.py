@@ -1,8 +1,6 @@
 """A run is watched and steered over gRPC while its loop goes on: a real server, a loop of sleeps in the main thread."""
 
 import json
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -24,7 +22,8 @@ from plaudit.errors import ConfigurationError
 from plaudit.rollout.pool import PoolCounts
 from plaudit.telemetry.http import application
 from plaudit.trainer import service
-from plaudit.trainer.control import Control, State, StepGivenUp
+from plaudit.trainer.checkpoint import CheckpointFailed
+from plaudit.trainer.control import Control, State
 from plaudit.trainer.service import TrainerServicer, serving
 from plaudit_client.trainer import Pool, Run, Step, TrainerClient, TrainerError
 from plaudit_protos.trainer.v1 import trainer_pb2 as pb
@@ -249,6 +248,21 @@ def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path, error: OSEr
     assert caught.value.reason == "CHECKPOINT_FAILED"
 
 
+def test_a_checkpoint_without_room_does_not_end_the_run(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, 1000, slowly)
+
+    def fail() -> Path:
+        raise CheckpointFailed("no room")
+
+    with served(toy) as (client, _), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.checkpoint)
+        until_asked(toy.control)
+        toy.control.between_steps(fail)
+        with pytest.raises(TrainerError, match="the trainer says why"):
+            asked.result(10)
+        assert client.get().state == "running"
+
+
 def test_stop_ends_it_after_a_checkpoint(tmp_path: Path) -> None:
     with running(Toy(tmp_path, 1000, slowly)) as client:
         until(client, lambda run: run.step > 1)
@@ -372,69 +386,3 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 def test_every_state_is_in_the_contract() -> None:
     assert {f"RUN_STATE_{state.name}" for state in State} | {"RUN_STATE_UNSPECIFIED"} == set(pb.RunState.keys())
-
-
-@pytest.fixture
-def control(tmp_path: Path) -> Iterator[Control]:
-    """With its handler of SIGTERM, here in the main thread."""
-    before = signal.getsignal(signal.SIGTERM)
-    found = Control(tmp_path, 10)
-    yield found
-    signal.signal(signal.SIGTERM, before)
-
-
-def terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(0.05)
-
-
-@pytest.mark.parametrize("phase", ["samples", "generate", "score", "evaluate"])
-def test_sigterm_gives_up_a_step_that_has_moved_nothing(control: Control, phase: str) -> None:
-    control.on_sigterm(60, lambda: None)
-    control.enter(phase)
-    control.check()
-    terminate()
-    assert control.stopping
-    with pytest.raises(StepGivenUp):
-        control.check()
-    with pytest.raises(StepGivenUp):
-        control.enter("update")
-    control.leave()
-    assert (control.status.state, control.status.phase) == (State.STOPPING, "")
-
-
-@pytest.mark.parametrize("phase", ["update", "sync", ""])
-def test_sigterm_lets_a_step_that_has_begun_to_learn_end(control: Control, phase: str) -> None:
-    control.on_sigterm(60, lambda: None)
-    control.enter(phase)
-    for _ in range(2):
-        terminate()
-    control.check()
-    control.enter("sync")
-    assert control.stopping
-
-
-def test_a_run_that_has_ended_is_not_ended_again(control: Control) -> None:
-    """Its grace period is over, and what is still to be closed takes longer."""
-    left = threading.Event()
-    control.on_sigterm(0.2, left.set)
-    terminate()
-    control.end(State.STOPPED)
-    assert not left.wait(0.5)
-
-
-def test_sigterm_ends_a_pause(control: Control) -> None:
-    control.on_sigterm(60, lambda: None)
-    control.pause()
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    control.between_steps(Path)
-    assert control.status.state is State.STOPPING
-
-
-def test_when_the_grace_period_is_over_nothing_is_waited_for(control: Control) -> None:
-    left = threading.Event()
-    control.on_sigterm(0.5, left.set)
-    control.enter("update")
-    terminate()
-    assert not left.is_set()
-    assert left.wait(5)

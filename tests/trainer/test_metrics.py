@@ -74,5 +74,5 @@ def test_a_checkpoint_has_a_size(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     for name, size in (("state.json", 10), ("adapter/model.safetensors", 300)):
         (tmp_path / name).write_bytes(bytes(size))
-    metrics.saved(tmp_path)
+    metrics.checkpoints.written(tmp_path)
     assert metrics.registry.get_sample_value("plaudit_checkpoint_bytes") == 310

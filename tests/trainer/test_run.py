@@ -10,12 +10,12 @@ import pytest
 from plaudit.errors import RunFailed
 from plaudit.rollout.pool import PoolCounts
 from plaudit.trainer import checkpoint
-from plaudit.trainer.checkpoint import RunState
+from plaudit.trainer.checkpoint import CheckpointFailed, RunState
 from plaudit.trainer.control import Control
 from plaudit.trainer.loop import TooFarFromReference
 from plaudit.trainer.metrics import TrainerMetrics
 from plaudit.trainer.roles import Position
-from plaudit.trainer.run import Run
+from plaudit.trainer.run import MOST_FAILED_CHECKPOINTS, Run
 from plaudit.trainer.settings import CheckpointSettings, SamplesSettings
 
 
@@ -84,3 +84,38 @@ def test_a_checkpoints_merit_is_the_mean_over_as_many_steps_as_lie_between_two(m
         run._step(lambda phase: None)
         run._save()
     assert merits == [{}, {"reward_mean": 2.0}, {"reward_mean": 5.5}]
+
+
+def test_a_checkpoint_that_fails_is_tried_again_after_each_step_until_one_is_written(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full, tried = True, []
+
+    def save(folder: Path, state: RunState, *_: object) -> Path:
+        tried.append(state.step)
+        if full:
+            raise CheckpointFailed("the volume is full")
+        return Path("run/step-1")
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    run = run_of(Mock(step=lambda step: defaultdict(float, reward_mean=1.0)))
+
+    def step() -> None:
+        run._step(lambda phase: None)
+        run._save_if_due()
+
+    for _ in range(4):
+        step()
+    assert tried == [2, 3, 4]
+    assert run.metrics.registry.get_sample_value("plaudit_checkpoint_failures_total") == 3
+    assert caplog.messages == 3 * ["the volume is full; it is tried again after the next step"]
+    full = False
+    for _ in range(3):
+        step()
+    assert tried == [2, 3, 4, 5, 6], "then when they are due"
+    full = True
+    for _ in range(MOST_FAILED_CHECKPOINTS - 1):
+        step()
+    with pytest.raises(CheckpointFailed):
+        step()
+    assert tried[5:] == list(range(8, 8 + MOST_FAILED_CHECKPOINTS))

@@ -108,6 +108,7 @@ class RayRolloutPool:
         self._published: float | None = None  # when, as long as not all workers have loaded them
         self._syncs, self._sync_s = 0, 0.0
         self._restarts, self._busy_s = 0, 0.0
+        self._began: dict[Slot, float] = {}  # with the group that each is at
         self._last_loss = "none could start"
         self._failure: PlauditError | None = None  # of an engine, while nobody waited
         self._slots: dict[Slot, asyncio.Task[None]] = {}
@@ -277,7 +278,8 @@ class RayRolloutPool:
                 await self._change(self._dispatch.next_due())
 
     async def _generate(self, slot: Slot, run: Run) -> None:
-        every, began = float("inf") if run.group.order.fixed else REPORT_EVERY_S, time.monotonic()
+        every = float("inf") if run.group.order.fixed else REPORT_EVERY_S
+        self._began[slot] = time.monotonic()
         try:
             await slot.generate(run, every, partial(self._dispatch.deliver, run))
         except WorkerLost as loss:
@@ -292,7 +294,7 @@ class RayRolloutPool:
         else:
             self._dispatch.ended(run, time.monotonic())
         finally:
-            self._busy_s += time.monotonic() - began
+            self._busy_s += time.monotonic() - self._began.pop(slot)
             self._notify()
 
     def _note(self, slot: Slot, error: WorkerLost | PlauditError) -> None:
@@ -345,7 +347,7 @@ class RayRolloutPool:
         self._weights = None
 
     def _count(self) -> PoolCounts:
-        staying = [slot for slot in self._slots if not slot.leaving]
+        staying, now = [slot for slot in self._slots if not slot.leaving], time.monotonic()
         return PoolCounts(
             workers=Counter(slot.state.value for slot in self._slots),
             wanted=len(staying),
@@ -354,7 +356,7 @@ class RayRolloutPool:
             set_aside=len(self._dispatch.set_aside),
             syncs=self._syncs,
             sync_s=self._sync_s,
-            busy_s=self._busy_s,
+            busy_s=self._busy_s + sum(now - began for began in self._began.values()),
             restarts=self._restarts,
             redispatched_lost=self._dispatch.redispatched_lost,
             redispatched_slow=self._dispatch.redispatched_slow,

@@ -26,7 +26,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, RunFailed, first_line
 from plaudit.outputs import whole_folder
 from plaudit.ppo.learner import Learner
 
@@ -34,6 +34,10 @@ STATE = "state.json"
 LEARNER = "learner.safetensors"
 DIGESTS = "digests.json"
 DAMAGED = "damaged-"
+
+
+class CheckpointFailed(RunFailed):
+    """It could not be written; those before are as they were."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,25 @@ class RunState:
 
 
 def save(folder: Path, state: RunState, learner: Learner, keep: int, best_by: str | None) -> Path:
-    """Writes `step-N` under `folder`, then removes all but the newest `keep` and the best."""
+    """Writes `step-N` under `folder`, then removes all but the newest `keep` and the best. Raises CheckpointFailed."""
     target = folder / f"step-{state.step:05d}"
     if target in existing(folder):
         return target
-    with whole_folder(target) as partial:
-        learner.save(partial.resolve())  # a rank may have another working directory
-        learner.save_state((partial / LEARNER).resolve())
-        (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-        (partial / DIGESTS).write_text(json.dumps(dict(_digests(partial)), indent=1), encoding="utf-8")
-    kept = {*existing(folder)[-keep:], best(folder, best_by), target}
-    for path in existing(folder):
-        if path not in kept:
-            _remove(path)
+    try:
+        with whole_folder(target) as partial:
+            learner.save(partial.resolve())  # a rank may have another working directory
+            learner.save_state((partial / LEARNER).resolve())
+            (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+            (partial / DIGESTS).write_text(json.dumps(dict(_digests(partial)), indent=1), encoding="utf-8")
+        kept = {*existing(folder)[-keep:], best(folder, best_by), target}
+        for path in existing(folder):
+            if path not in kept:
+                _remove(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointFailed(
+            f"checkpoint {target} could not be written ({first_line(error)}): its volume needs room for `keep` of them "
+            "and two more"
+        ) from error
     return target
 
 

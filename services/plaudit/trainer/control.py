@@ -22,6 +22,7 @@ from typing import Protocol
 from plaudit.errors import RunFailed
 from plaudit.rollout.pool import PoolCounts
 from plaudit.telemetry.http import Health
+from plaudit.trainer.checkpoint import CheckpointFailed
 
 
 class State(StrEnum):
@@ -274,6 +275,8 @@ class Control:
         except BaseException as error:
             for future in wanted:
                 future.set_exception(error)
+            if isinstance(error, CheckpointFailed):  # whoever asked is told, and the run goes on
+                return
             raise
         for future in wanted:
             future.set_result(path)

@@ -9,6 +9,6 @@ def run(path: str, overrides: list[str]) -> int:
     """What can be wrong is found cheapest first: settings, the run folder, data, reward services, Ray, model."""
     settings = plaudit_settings.load(TrainSettings, path, overrides)
     quiet_libraries()
-    from plaudit.trainer.run import drive  # torch and Ray: not before the settings are known to be right
+    from plaudit.trainer.wiring import drive  # torch and Ray: not before the settings are known to be right
 
     return drive(settings)
