@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.rpc.code_pb2 import Code
+
+from plaudit.reward.errors import BatchTooLarge, InvalidRequest
+from plaudit.reward.status import TABLE
 
 from .monitoring import DEPLOY, MONITORING, dashboards, exported, expressions, panels, rules, selectors
 
@@ -104,3 +108,11 @@ def test_panels_do_not_overlap() -> None:
             assert not covered & taken
             assert max(x for x, _ in covered) < 24
             taken |= covered
+
+
+def test_what_callers_do_wrong_is_no_error_of_the_server() -> None:
+    [recorded] = [rule for rule in rules("recording") if rule["record"] == "plaudit:reward_item_errors:ratio_rate5m"]
+    [left_out] = set(re.findall(r'outcome!~"([^"]+)"', recorded["expr"]))
+    for error, (code, name) in TABLE.items():
+        if error is not InvalidRequest and error is not BatchTooLarge:  # no item's
+            assert bool(re.fullmatch(left_out, name.lower())) == (code == Code.INVALID_ARGUMENT), name

@@ -29,11 +29,12 @@ def test_a_run_without_room_for_a_checkpoint_has_one_when_there_is(tmp_path: Pat
             until(lambda: (tmp_path / "run/run.json").exists(), 60, "the run's folder")
             volume.mkdir()
             mount(volume, "size=64k")
-            until(lambda: failures(at) >= 2, 120, "two checkpoints that fail")
+            until(lambda: value(at, "failures_in_a_row") >= 2, 120, "two checkpoints that fail")
             assert run.poll() is None
             assert not list(volume.iterdir()), "what was half written takes no room"
             mount(volume, "remount,size=64m")
             until(lambda: [path for path in volume.glob("step-*") if (path / "state.json").exists()], 60, "one")
+            until(lambda: value(at, "failures_in_a_row") == 0, 10, "the alert to clear")
         finally:
             run.terminate()
             _, errors = run.communicate(timeout=60)
@@ -45,9 +46,6 @@ def mount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
 
 
-def failures(address: str) -> float:
-    try:
-        page = httpx.get(f"http://{address}/metrics").text
-    except httpx.TransportError:
-        return 0.0
-    return float(re.findall(r"^plaudit_checkpoint_failures_total (\S+)$", page, re.M)[0])
+def value(address: str, name: str) -> float:
+    page = httpx.get(f"http://{address}/metrics").text
+    return float(re.findall(rf"^plaudit_checkpoint_{name} (\S+)$", page, re.M)[0])

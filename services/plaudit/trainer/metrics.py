@@ -165,6 +165,9 @@ class CheckpointMetrics:
         self._failures = Counter(
             "plaudit_checkpoint_failures", "Checkpoints that could not be written.", registry=registry
         )
+        self._in_a_row = Gauge(
+            "plaudit_checkpoint_failures_in_a_row", "Those since the last that was written.", registry=registry
+        )
         self._last = Gauge(
             "plaudit_checkpoint_last_success_timestamp_seconds", "When the last was written.", registry=registry
         )
@@ -178,7 +181,9 @@ class CheckpointMetrics:
                 yield
         except BaseException:
             self._failures.inc()
+            self._in_a_row.inc()
             raise
+        self._in_a_row.set(0)
         self._last.set_to_current_time()
 
     def written(self, checkpoint: Path) -> None:
