@@ -14,6 +14,7 @@ import ray
 import yaml
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 
 from plaudit.errors import ConfigurationError
 from plaudit.reward.server import LIVENESS, READINESS, RewardServer
@@ -28,11 +29,6 @@ from .rendering import Pods, Resource, named, of_kind, overlay, pods
 VERSION = tomllib.loads((rendering.ROOT / "pyproject.toml").read_text())["project"]["version"]
 OURS = ("plaudit-reward-server", "plaudit-trainer")
 MADE_ELSEWHERE = {"rollouts": "by KubeRay, with the cluster", "redis": "by hand, as deploy/README.md says"}
-OTHERS = {  # pods and namespaces that are not ours
-    "k8s-app": "kube-dns",
-    "kubernetes.io/metadata.name": ("kube-system", "monitoring"),
-    "app.kubernetes.io/name": "kuberay-operator",
-}
 
 Everything = list[tuple[str, tuple[Resource, ...]]]
 
@@ -85,33 +81,6 @@ def test_services_lead_to_ports_that_are_open(everything: Everything) -> None:
             [behind] = [one for one in pods(resources) if _matches(selector, one.labels)]
             for port in service["spec"]["ports"]:
                 assert behind.ports[port["targetPort"]] == port["port"], (where, service["metadata"]["name"])
-
-
-def test_network_policies_name_pods_and_ports_that_there_are() -> None:
-    resources = rendering.combination(("network-policies", "redis"))
-    there = pods(resources)
-    for policy in of_kind(resources, "NetworkPolicy"):
-        spec, name = policy["spec"], policy["metadata"]["name"]
-        meant = [one for one in there if _matches(spec["podSelector"], one.labels)]
-        assert meant, name
-        rules = [("from", meant, rule) for rule in spec.get("ingress", [])]
-        rules += [("to", None, rule) for rule in spec.get("egress", [])]
-        for key, open_at, rule in rules:
-            for peer in rule.get(key, []):
-                selector = peer.get("podSelector", peer.get("namespaceSelector"))
-                labels = selector.get("matchLabels", {})
-                if "namespaceSelector" in peer:
-                    assert all(value in OTHERS[key] for key, value in labels.items()), (name, labels)
-                else:
-                    asked = [one for one in there if _matches(selector, one.labels)]
-                    assert asked, (name, labels)
-                    open_at = open_at or asked
-            for port in rule.get("ports", []) if open_at else []:
-                known = {
-                    **{n: n for one in open_at for n in one.ports},
-                    **{p: p for o in open_at for p in o.ports.values()},
-                }
-                assert port["port"] in known, (name, port)
 
 
 def test_whoever_is_addressed_by_a_name_has_it() -> None:
@@ -221,8 +190,18 @@ def test_probes_ask_at_open_ports(everything: Everything) -> None:
 def test_every_server_is_probed(everything: Everything) -> None:
     for where, one in _pods(everything):
         for container in one.spec["containers"]:
-            if container.get("ports") and not one.maker.startswith("RayCluster"):  # whose probes KubeRay adds
+            if container.get("ports"):
                 assert "livenessProbe" in container, where
+
+
+def test_rays_probes_ask_its_agent() -> None:
+    """Those of the operator would be added otherwise; `test_images.py` asks a real one."""
+    [cluster] = of_kind(overlay("cluster"), "RayCluster")
+    for container in (one for made in pods([cluster]) for one in made.spec["containers"]):
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert ports["agent"] == DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+        for kind in ("readinessProbe", "livenessProbe"):
+            assert container[kind]["httpGet"] == {"path": "/api/healthz", "port": "agent"}
 
 
 async def test_the_health_names_are_those_that_the_server_registers() -> None:
