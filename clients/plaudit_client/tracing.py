@@ -38,7 +38,8 @@ _UNTRACED = RequestSpan()
 def request_span(method: str) -> Iterator[RequestSpan]:
     """Around one call. Of an error the span keeps the code, never what it says."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or not trace.get_current_span().get_span_context().is_valid:
+    current = getattr(trace, "get_current_span", None)  # none yet while another thread imports it
+    if trace is None or current is None or not current().get_span_context().is_valid:
         yield _UNTRACED
         return
     attributes = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": method}

@@ -61,6 +61,10 @@ with FakeRewardServer(lambda item: 1.0, model=dataclasses.replace(MODEL, limits=
             server.unavailable(1)
             client.score(items[:1])
     tracing.stop()
+    tracing.start("trainer", None, file=pathlib.Path(sys.argv[2]))
+    with RewardClient(server.address) as client, tracing.step(1):  # after one that was stopped
+        client.score(items[:1])
+    tracing.stop()
 """
 
 
@@ -71,10 +75,15 @@ def printed(code: str, *arguments: object) -> str:
 
 @pytest.fixture
 def traces(tmp_path: Path) -> Iterator[Callable[..., list[dict[str, Any]]]]:
-    """Starts tracing into a file; called, it is what the file holds."""
+    """Starts tracing into a file; called, it stops that, and is what the file holds."""
     file = tmp_path / "traces.jsonl"
     tracing.start("trainer", None, every=2, run="r", file=file)
-    yield lambda: [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def held() -> list[dict[str, Any]]:
+        tracing.stop()  # a thread may be at writing a line
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    yield held
     tracing.stop()
 
 
@@ -90,7 +99,7 @@ def test_a_workers_span_goes_back_with_its_last_report() -> None:
 
 
 def test_each_request_of_either_client_is_a_span_where_one_is_active(tmp_path: Path) -> None:
-    printed(CLIENTS, tmp_path / "traces.jsonl")
+    printed(CLIENTS, tmp_path / "traces.jsonl", tmp_path / "again.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "traces.jsonl").read_text().splitlines()]
     (step,) = [row for row in rows if row["name"] == "step"]
     scores = [row for row in rows if row["name"] == "RewardService/Score"]
@@ -98,6 +107,8 @@ def test_each_request_of_either_client_is_a_span_where_one_is_active(tmp_path: P
     assert [row["error"] for row in scores].count("UNAVAILABLE") == 1
     assert [row["error"] for row in scores].count(None) == 5  # two chunks each, and the one that was tried again
     assert "secret" not in str(rows)
+    again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in again] == ["RewardService/GetModel", "RewardService/Score", "step"]
 
 
 def test_outside_a_step_that_is_traced_there_are_no_spans(traces: Callable[[], list[Any]]) -> None:

@@ -338,10 +338,11 @@ class RayRolloutPool:
                 await self._changed.wait()
 
     async def _end(self) -> None:
+        for slot in self._slots:
+            slot.leaving = True  # nobody begins anything
         await asyncio.gather(*(slot.flush() for slot in self._slots), return_exceptions=True)
         tasks = list(self._slots.values())
-        for slot, task in self._slots.items():
-            slot.leaving = True
+        for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._weights = None

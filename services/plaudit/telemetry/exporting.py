@@ -44,6 +44,26 @@ MOST_WAITING, MOST_AT_ONCE = 4096, 2048
 W3C = TraceContextTextMapPropagator()
 
 
+class _Current(trace.TracerProvider):
+    """The process's own, for the client's spans: OpenTelemetry takes one for good, a process may start traces twice."""
+
+    _taken: trace.TracerProvider | None = None
+
+    def take(self, provider: TracerProvider) -> None:
+        """From now on it is this one."""
+        if self._taken is None:
+            trace.set_tracer_provider(self)
+        self._taken = provider
+
+    def get_tracer(self, *arguments: Any, **named: Any) -> trace.Tracer:
+        """As OpenTelemetry asks."""
+        assert self._taken is not None
+        return self._taken.get_tracer(*arguments, **named)
+
+
+CURRENT = _Current()
+
+
 class Exports:
     """A provider of spans and where it sends them."""
 
@@ -60,7 +80,7 @@ class Exports:
         if self._sender is not None:
             self._provider.add_span_processor(_in_batches(self._sender))
         self._tracer = self._provider.get_tracer("plaudit")
-        trace.set_tracer_provider(self._provider)  # for the client's spans
+        CURRENT.take(self._provider)
 
     def span(
         self, name: str, attributes: Mapping[str, Attribute], *, root: bool = False, kind: Kind = "INTERNAL"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TRACES = "traces.jsonl"
 Attribute = str | int | float
 Record = Mapping[str, Any]
-"""A span as a line of `traces.jsonl`: `exporting.record`."""
+"""A span as a line of `traces.jsonl`: see `exporting`."""
 Kind = Literal["INTERNAL", "CLIENT", "SERVER", "PRODUCER"]
 Endpoint = Annotated[str, Field(pattern=r"^https?://[^/]")]
 
