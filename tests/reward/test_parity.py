@@ -139,7 +139,7 @@ def test_batches_are_as_large_as_they_may_be_before_a_token_costs_more(tmp_path:
         return 10 + tokens + 2 * max(0, tokens - 1000)
 
     monkeypatch.setattr(backend, "_fastest", seconds)
-    assert backend.best_budget(8192) == (512, pytest.approx(10, rel=0.1), float("inf"))
+    assert backend.best_budget(8192) == (512, pytest.approx(10, rel=0.1), float("inf"), pytest.approx(522))
     monkeypatch.setattr(backend, "_fastest", lambda rows: seconds(rows) ** 0.5)
     assert backend.best_budget(8192).cost == 2048
     monkeypatch.setattr(backend, "_fastest", lambda rows: 1 + 0.001 * sum(map(len, rows)) ** 1.01)

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from plaudit.reward.errors import DeadlineExpired, DeviceFailed, InvalidItem, QueueFull, RequestError
+from plaudit.reward.batcher import Budget
+from plaudit.reward.errors import (
+    DeadlineExpired,
+    DeadlineUnreachable,
+    DeviceFailed,
+    InvalidItem,
+    QueueFull,
+    RequestError,
+)
 from plaudit.reward.items import Card, Deadline, Item, Outcome, Scored, Text, finite
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.queued import QueuedModel, Ready, Work
@@ -73,6 +81,19 @@ async def test_outcomes_stand_where_their_items_stood(model: QueuedModel[str, fl
     assert type(answer.outcomes[2]).__name__ == "NonfiniteScore"
     assert answer.outcomes[3] == Scored(3, 3)
     assert answer.durations.forward > 0
+
+
+async def test_a_server_that_has_just_begun_lets_in_no_more_than_it_can_do(gate: Gate):
+    """Its rate is that of the batches that were measured when it loaded."""
+    budget = Budget(100, seconds=50)
+    model = QueuedModel(CARD, Work(prepare, gate, conclude), LimitSettings(), Metrics(), budget=budget)
+    held = await hold(model, gate)
+    assert model.admission.drain_seconds() == pytest.approx(len("held") / 2)
+    with pytest.raises(DeadlineUnreachable):
+        await model.score(items("much longer"), Deadline.within(3))
+    gate.open.set()
+    await held
+    model.close()
 
 
 async def test_overload_is_refused_and_the_place_comes_back(model: QueuedModel[str, float], gate: Gate):

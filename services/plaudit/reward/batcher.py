@@ -57,6 +57,8 @@ class Budget(NamedTuple):
     """How much of that may be padding: as much as a batch of its own would cost (see `backends.model`)."""
     items: float = float("inf")
     """Distinct payloads."""
+    seconds: float = 0.0
+    """That a batch of this cost took when it was measured; 0: it was not."""
 
 
 class Ran(NamedTuple, Generic[V]):

@@ -65,6 +65,8 @@ class QueuedModel(Generic[P, V]):
         self._cache: Cache[V] = Cache(limits.cache_items)
         self._seen_bytes, self._seen_tokens = 100.0, 30.0  # a guess that soon weighs nothing
         budget, loop = budget or Budget(limits.max_batch_tokens), asyncio.get_running_loop()
+        if budget.seconds:  # else all that comes before the first batch has ended would be let in
+            self.admission.measured(budget.cost, budget.seconds)
         self._batcher = Batcher(card.name, work.run, budget, observe=self._batch_ran, loop=loop)
 
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:

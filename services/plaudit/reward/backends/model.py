@@ -101,7 +101,8 @@ class ModelBackend:
             tokens *= 2
         best = min(per_token.values(), default=short)
         chosen = max((tokens for tokens in per_token if per_token[tokens] <= ABOUT * best), default=width)
-        return Budget(min(chosen, max_tokens), waste=max(0.0, (short - best) / best))
+        cost = min(chosen, max_tokens)
+        return Budget(cost, waste=max(0.0, (short - best) / best), seconds=cost * per_token.get(chosen, short))
 
     def _fastest(self, rows: list[Ids]) -> float:
         """Seconds; the faster of two is the less disturbed by what else the machine does. One more goes before."""
