@@ -1,27 +1,49 @@
-"""The images, built from the Dockerfiles as they stand, run as nobody in particular and asked for a score.
+"""The images, built from the Dockerfiles as they stand, run as Kubernetes runs them: as nobody in particular, as the
+first process of a PID namespace, with a root file system that nobody can write to and what the manifests mount.
 
 Needs root, buildah and mmdebstrap (Debian packages): what the Dockerfiles build on is put together here, of Debian's
 own Python, under the name that they ask for. Takes minutes, and ten gigabytes for as long as it lasts.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import yaml
 
 from plaudit_client import RewardClient, ScoreItem, TextPair
 from tests.reward.serving import DIGITS
 
-from .rendering import DEPLOY, ROOT
+from .rendering import DEPLOY, ROOT, named, of_kind, overlay
 
 SUITE = "bookworm"
 FROM_HERE = ("/etc/pip.conf", "/etc/ssl/certs")  # where packages come from, and whom to believe
 PACKAGE_INDEX = "https://pypi.org/simple"
+USER = "10001:10001"
+CONTAINER = """
+mkdir -p $0/proc $0/dev $0/tmp $0/etc {places}
+touch $0/etc/hosts
+mount --rbind /dev $0/dev
+mount --bind $0 $0
+mount -o remount,bind,ro $0
+mount --rbind /dev $0/dev
+mount -t proc proc $0/proc
+mount -t tmpfs tmpfs $0/dev/shm
+mount -t tmpfs tmpfs $0/tmp
+mount --bind /etc/hosts $0/etc/hosts
+{mounts}
+exec chroot --userspec={user} $0 "$@"
+"""
+"""What a kubelet and its runtime do, as far as it matters here."""
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
@@ -37,13 +59,53 @@ class Buildah:
     def __init__(self, folder: Path) -> None:
         self._store = ["--root", str(folder / "store"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
 
-    def command(self, *arguments: str) -> list[str]:
-        return ["buildah", *self._store, *arguments]
-
     def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, cwd=ROOT)
+        command = ["buildah", *self._store, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done.stdout.strip()
+
+
+class Image:
+    """One that is built."""
+
+    def __init__(self, buildah: Buildah, name: str) -> None:
+        mounts = [f"--volume={path}:{path}:ro" for path in FROM_HERE if Path(path).exists()]
+        how = ["--isolation", "chroot", "--pull-never", "--layers=false", f"--build-arg=TORCH_INDEX={PACKAGE_INDEX}"]
+        buildah("bud", *how, *mounts, "-f", str(DEPLOY / "images" / f"{name}.Dockerfile"), "-t", name, ".")
+        self._config = json.loads(buildah("inspect", "--type", "image", name))["OCIv1"]["config"]
+        self._root = buildah("mount", buildah("from", "--pull-never", name))
+        assert self._config["User"] == USER
+
+    def entered(self, arguments: Sequence[str]) -> list[str]:
+        """A container's command with these arguments."""
+        return [*self._config["Entrypoint"], *arguments]
+
+    @contextmanager
+    def running(
+        self, command: Sequence[str], env: Mapping[str, str] = {}, **volumes: Path
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """`volumes`: folders by where they are mounted, without the first slash and with `_` for the others."""
+        places = {f"$0/{place.replace('_', '/')}": folder for place, folder in volumes.items()}
+        mounts = "\n".join(f"mount --bind {folder} {place}" for place, folder in places.items())
+        script = "set -e" + CONTAINER.format(places=" ".join(places), mounts=mounts, user=USER)
+        new = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, self._root]
+        environment = dict(one.split("=", 1) for one in self._config["Env"])
+        process = subprocess.Popen(
+            [*new, *command], env={**environment, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def prints(self, command: Sequence[str], **volumes: Path) -> str:
+        """What a command that ends well prints."""
+        with self.running(command, **volumes) as process:
+            printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+        return printed
 
 
 @pytest.fixture(scope="module")
@@ -65,42 +127,67 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     shutil.rmtree(folder)
 
 
-def build(buildah: Buildah, name: str) -> str:
-    """A container of it."""
-    mounts = [f"--volume={path}:{path}:ro" for path in FROM_HERE if Path(path).exists()]
-    how = ["--isolation", "chroot", "--pull-never", "--layers=false", f"--build-arg=TORCH_INDEX={PACKAGE_INDEX}"]
-    buildah("bud", *how, *mounts, "-f", str(DEPLOY / "images" / f"{name}.Dockerfile"), "-t", name, ".")
-    return buildah("from", "--pull-never", name)
-
-
-def test_the_reward_servers_image_serves(buildah: Buildah) -> None:
-    container = build(buildah, "reward-server")
-    settings = f"models: [{{name: {DIGITS['name']}, rule: {{kind: {DIGITS['rule']['kind']}}}}}]\n"
-    (ROOT / "build").mkdir(exist_ok=True)
-    file = ROOT / "build" / "serve.yaml"
-    file.write_text(settings)
-    buildah("copy", container, str(file), "/etc/plaudit/serve.yaml")
-    asked = ["address=127.0.0.1:50951", "http_address=127.0.0.1:50952"]
-    run = ["run", "--isolation", "chroot", "--user", "10001:10001", container, "plaudit", "serve"]
-    serving = subprocess.Popen(buildah.command(*run, "/etc/plaudit/serve.yaml", *asked))
-    try:
+def test_the_reward_servers_image_serves(buildah: Buildah, tmp_path: Path) -> None:
+    image = Image(buildah, "reward-server")
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump({"models": [DIGITS]}))
+    tmp_path.chmod(0o755)
+    deployment = named(overlay("cluster"), "Deployment", "reward-server")
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    quickly = ["address=127.0.0.1:50951", "http_address=127.0.0.1:50952", "drain_wait=0"]
+    with image.running(image.entered([*arguments, *quickly]), etc_plaudit=tmp_path) as server:
         with RewardClient("127.0.0.1:50951") as client:
             client.wait_until_ready(120)
             [score] = client.score([ScoreItem(TextPair("a", "12 b"))])
             assert score.score > 0
-    finally:
-        inside = subprocess.run(
-            ["pgrep", "-f", "plaudit serve /etc/plaudit/serve.yaml"], capture_output=True, text=True
-        )
-        for pid in map(int, inside.stdout.split()):
-            os.kill(pid, 15)
-        serving.wait(60)
-    time.sleep(0.5)
+        terminate_first_process(server)
+        assert server.wait(60) == 0
 
 
-def test_the_trainers_image_has_what_its_manifests_run(buildah: Buildah) -> None:
-    container = build(buildah, "trainer")
-    inside = ["run", "--isolation", "chroot", "--user", "10001:10001", container]
-    assert "train" in buildah(*inside, "plaudit", "--help")
-    assert "--address" in buildah(*inside, "ray", "start", "--help")
-    assert "--until" in buildah(*inside, "python", "/opt/plaudit/examples/demo/run.py", "--help")
+def test_the_trainers_image_has_what_its_manifests_run(buildah: Buildah, tmp_path: Path) -> None:
+    image, data = Image(buildah, "trainer"), tmp_path / "data"
+    data.mkdir()
+    os.chown(data, *map(int, USER.split(":")))  # fsGroup
+    tmp_path.chmod(0o755)
+    assert "train" in image.prints(image.entered(["--help"]))
+    assert "Usage" in image.prints(["hf", "download", "--help"])
+    demo = named(overlay("local"), "Job", "demo")["spec"]["template"]["spec"]["containers"][0]
+    image.prints([*demo["command"], *demo["args"][:-1], "world"], data=data)
+    assert (data / "demo/data/practice.jsonl").exists()
+    check_ray(image)
+
+
+def check_ray(image: Image) -> None:
+    """As the operator starts it; asked at its probe."""
+    [cluster] = of_kind(overlay("cluster"), "RayCluster")
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    flags = [
+        "--head",
+        "--block",
+        "--num-cpus=0",
+        "--dashboard-host=0.0.0.0",
+        f"--metrics-export-port={ports['metrics']}",
+    ]
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    with image.running(["ray", "start", *flags], env):
+        probe = head["livenessProbe"]["httpGet"]
+        assert answers(f"http://127.0.0.1:{ports[probe['port']]}{probe['path']}") == 200
+        assert answers(f"http://127.0.0.1:{ports['metrics']}/metrics") == 200
+        assert answers(f"http://127.0.0.1:{ports['dashboard']}/api/cluster_status") == 401, "without a token"
+
+
+def answers(url: str) -> int:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return httpx.get(url, timeout=10).status_code
+        except httpx.TransportError:
+            assert time.monotonic() < deadline, f"{url} does not answer"
+            time.sleep(0.5)
+
+
+def terminate_first_process(container: "subprocess.Popen[Any]") -> None:
+    """SIGTERM, as a kubelet sends it."""
+    children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+    [first] = map(int, children)
+    os.kill(first, 15)

@@ -156,7 +156,7 @@ def test_the_demos_models_come_from_its_own_program(tmp_path: Path) -> None:
 def test_images_are_of_this_version_and_ray_of_the_pinned_one(everything: Everything) -> None:
     for where, one in _pods(everything):
         for container in one.containers:
-            name, _, tag = container["image"].rpartition(":")
+            name, _, tag = container["image"].rpartition("/")[2].partition(":")
             assert tag not in ("", "latest"), where
             if "plaudit" in name:
                 assert tag.removesuffix("-cuda") == VERSION, where
