@@ -9,12 +9,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -89,7 +89,7 @@ class Image:
         places = {f"$0/{place.replace('_', '/')}": folder for place, folder in volumes.items()}
         mounts = "\n".join(f"mount --bind {folder} {place}" for place, folder in places.items())
         script = "set -e" + CONTAINER.format(places=" ".join(places), mounts=mounts, user=USER)
-        new = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, self._root]
+        new = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script, self._root]
         environment = dict(one.split("=", 1) for one in self._config["Env"])
         process = subprocess.Popen(
             [*new, *command], env={**environment, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -97,7 +97,8 @@ class Image:
         try:
             yield process
         finally:
-            process.kill()
+            if process.poll() is None:
+                os.kill(first_process(process), signal.SIGKILL)  # and with it all of its namespace
             process.communicate()
 
     def prints(self, command: Sequence[str], **volumes: Path) -> str:
@@ -138,8 +139,8 @@ def test_the_reward_servers_image_serves(buildah: Buildah, tmp_path: Path) -> No
         with RewardClient("127.0.0.1:50951") as client:
             client.wait_until_ready(120)
             [score] = client.score([ScoreItem(TextPair("a", "12 b"))])
-            assert score.score > 0
-        terminate_first_process(server)
+            assert score.value > 0
+        os.kill(first_process(server), signal.SIGTERM)
         assert server.wait(60) == 0
 
 
@@ -186,8 +187,7 @@ def answers(url: str) -> int:
             time.sleep(0.5)
 
 
-def terminate_first_process(container: "subprocess.Popen[Any]") -> None:
-    """SIGTERM, as a kubelet sends it."""
-    children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
-    [first] = map(int, children)
-    os.kill(first, 15)
+def first_process(container: "subprocess.Popen[str]") -> int:
+    """The one that a kubelet sends its signals to."""
+    [first] = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+    return int(first)
