@@ -11,7 +11,7 @@ from google.rpc.code_pb2 import Code
 from plaudit.reward.errors import BatchTooLarge, InvalidRequest
 from plaudit.reward.status import TABLE
 
-from .monitoring import DEPLOY, MONITORING, dashboards, exported, expressions, panels, rules, selectors
+from .monitoring import DEPLOY, MONITORING, dashboards, exported, expressions, panels, rules, selected, selectors
 
 TARGET = {"job", "namespace", "pod"}  # labels that the monitors give to every series of a target
 RECORDED = {rule["record"] for rule in rules("recording")}
@@ -93,6 +93,16 @@ def test_dashboards_are_told_apart_and_their_panels_too() -> None:
         assert len(set(numbers)) == len(numbers)
         titles = [panel["title"] for panel in panels(one)]
         assert len(set(titles)) == len(titles)
+
+
+def test_legends_name_labels_that_the_curves_have() -> None:
+    for panel in (one for dashboard in dashboards().values() for one in panels(dashboard)):
+        for target in panel["targets"]:
+            named = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            assert not set("{}") & set(re.sub(r"\{\{\w+\}\}", "", target["legendFormat"])), target["legendFormat"]
+            kept = set(", ".join(re.findall(r"\bby \(([^)]*)\)", target["expr"])).split(", ")) - {""}
+            read = [exported().get(selector.name, set()) for selector in selectors(selected(target["expr"]))]
+            assert named <= (kept or set().union(*read) | TARGET), (panel["title"], named)
 
 
 def test_panels_do_not_overlap() -> None:

@@ -119,7 +119,11 @@ def test_durations_alone_are_others_than_ship(name: str) -> None:
 def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
     write(tiny_models.decoder(tmp_path / "tiny"), Rendering(max_tokens=64), self_test=tiny_models.SELF_TEST)
     served = {
-        "models": [*MODELS, {"name": "tiny", "model": str(tmp_path / "tiny")}],
+        "models": [
+            *MODELS,
+            {"name": "tiny", "model": str(tmp_path / "tiny")},
+            {"name": "short", "model": str(tmp_path / "tiny"), "dtype": "bfloat16"},  # has a drift
+        ],
         "address": f"127.0.0.1:{free_port()}",
         "http_address": f"127.0.0.1:{free_port()}",
         "limits": {"cache_items": 100},

@@ -55,13 +55,13 @@ def quantiles(histogram: str, *quantile: float, by: str = "") -> dict[str, str]:
     """Curves of a histogram's quantiles, over all that is selected; `histogram` with its selector."""
     name, _, selector = histogram.partition("{")
     rate = f"sum by ({', '.join(filter(None, ('le', by)))}) (rate({name}_bucket{{{selector}[$__rate_interval]))"
-    legend = f"p{{:g}} {{{{{by}}}}}" if by else "p{:g}"
-    return {legend.format(100 * q): f"histogram_quantile({q}, {rate})" for q in quantile}
+    label = f" {{{{{by}}}}}" if by else ""
+    return {f"p{100 * q:g}{label}": f"histogram_quantile({q}, {rate})" for q in quantile}
 
 
 def increase(counter: str, by: str) -> str:
-    """What was counted between two points, 0 where the counter has not begun."""
-    return f"sum by ({by}) (increase({counter}[$__rate_interval])) or vector(0)"
+    """What was counted between two points."""
+    return f"sum by ({by}) (increase({counter}[$__rate_interval]))"
 
 
 TRAINING: Rows = {
@@ -217,7 +217,7 @@ SERVING: Rows = {
             "scores": "sum(increase(plaudit_reward_score_nonfinite_total{@}[$__rate_interval]))",
         }),
         Panel("Drift of a shorter dtype", "none", {
-            "{{model}}": "max by (model) (plaudit_reward_dtype_drift{@}) or vector(0)",
+            "{{model}}": "max by (model) (plaudit_reward_dtype_drift{@})",
         }, about="Largest difference to the model in float32, measured at start."),
     ],
     "Replicas": [

@@ -1,7 +1,7 @@
 """The reward server's metrics, on a registry of its own. Labels are bounded: nothing a caller sends becomes one."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -58,14 +58,14 @@ class Metrics:
         self.input_tokens = histogram("reward_input_tokens", "Tokens the model read of an item.", TOKENS)
         self.truncated = counter("reward_truncated_total", "Items of which tokens were cut.", ["side"])
         self.rejected = counter("reward_rejected_total", "Calls refused before any work.", ["reason"])
-        for why in BACK_PRESSURE:
-            self.rejected.labels(why)  # a counter that begins at 1 shows no increase
         self.cache_hits = counter("reward_cache_hits_total", "Items whose score was remembered.")
         self.cache_misses = counter("reward_cache_misses_total", "Items looked for in the cache and not found.")
         self.ensemble_std = histogram("reward_ensemble_std", "Spread of an ensemble's members.", SPREADS, ["model"])
         self.drift = gauge("reward_dtype_drift", "Largest difference to the model in float32.", ["model"])
         self.expired = counter("reward_deadline_expired_total", "Items whose time was over.", ["where"])
         self.cancelled = counter("reward_cancelled_total", "Calls the caller gave up.", ["where"])
+        for named, labels in self._known():
+            named.labels(labels)  # a counter that begins at 1 shows no increase
         self.score = histogram("reward_score", "Scores given: their drift is worth an alert.", SCORES, ["model"])
         self.nonfinite = counter("reward_score_nonfinite_total", "NaN or infinity out of a model.")
         self.info = gauge("reward_model_info", "1 for each served model.", ["model", "version", "digest", "dtype"])
@@ -73,6 +73,13 @@ class Metrics:
         self.ready = gauge("reward_ready", "1 while this replica is to be given work.")
         self.inflight = gauge("reward_inflight_requests", "Calls being answered.")
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop wakes.", SECONDS)
+
+    def _known(self) -> Iterator[tuple[Counter, str]]:
+        """Labels that are known beforehand."""
+        yield from ((self.rejected, why) for why in BACK_PRESSURE)
+        yield from ((self.expired, where) for where in ("queue", "callable"))
+        yield self.cancelled, "call"
+        yield self.truncated, "left_prompt"
 
     @functools.lru_cache(maxsize=256)  # noqa: B019  # lives as long as the process
     def _of_model(self, model: str) -> "_OfModel":

@@ -49,6 +49,10 @@ SERVICES = {
 }
 
 
+REASONS = ("INPUT_TOO_LONG", "NONFINITE_SCORE", "DEADLINE_EXCEEDED", "UNAVAILABLE")
+"""Why rewards are missing most often."""
+
+
 class TrainerMetrics:
     """The trainer's own registry: what `/metrics` shows."""
 
@@ -90,6 +94,9 @@ class TrainerMetrics:
             "reward_client_missing", "Trajectories without a reward, of training prompts.", "reason"
         )
         self._retries = self._counter("reward_client_retries", "Calls to the reward server made again.", "code")
+        self._retries.labels("UNAVAILABLE")
+        for reason in REASONS:
+            self._missing.labels(reason)  # a counter that begins at 1 shows no increase
         self._services = {
             kind: self._gauge(f"reward_client_{kind}", text, "service") for kind, text in SERVICES.items()
         }
