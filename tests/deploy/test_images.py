@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ import yaml
 
 from plaudit_client import RewardClient, ScoreItem, TextPair
 from tests.reward.serving import DIGITS
+from tests.system.machines import children
+from tests.system.watching import until
 
 from .rendering import DEPLOY, ROOT, named, of_kind, overlay
 
@@ -32,7 +33,6 @@ USER = "10001:10001"
 CONTAINER = """
 mkdir -p $0/proc $0/dev $0/tmp $0/etc {places}
 touch $0/etc/hosts
-mount --rbind /dev $0/dev
 mount --bind $0 $0
 mount -o remount,bind,ro $0
 mount --rbind /dev $0/dev
@@ -83,30 +83,29 @@ class Image:
 
     @contextmanager
     def running(
-        self, command: Sequence[str], env: Mapping[str, str] = {}, **volumes: Path
-    ) -> Iterator["subprocess.Popen[str]"]:
-        """`volumes`: folders by where they are mounted, without the first slash and with `_` for the others."""
-        places = {f"$0/{place.replace('_', '/')}": folder for place, folder in volumes.items()}
+        self, command: Sequence[str], log: Path, volumes: Mapping[str, Path] = {}, env: Mapping[str, str] = {}
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        """`volumes`: folders by where they are mounted. What it prints is in `log`, and shown if the test fails."""
+        places = {f"$0{place}": folder for place, folder in volumes.items()}
         mounts = "\n".join(f"mount --bind {folder} {place}" for place, folder in places.items())
         script = "set -e" + CONTAINER.format(places=" ".join(places), mounts=mounts, user=USER)
         new = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script, self._root]
         environment = dict(one.split("=", 1) for one in self._config["Env"])
-        process = subprocess.Popen(
-            [*new, *command], env={**environment, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        with log.open("w") as file:
+            process = subprocess.Popen([*new, *command], env={**environment, **env}, stdout=file, stderr=file)
         try:
             yield process
         finally:
-            if process.poll() is None:
-                os.kill(first_process(process), signal.SIGKILL)  # and with it all of its namespace
-            process.communicate()
+            for pid in children(process.pid):
+                os.kill(pid, signal.SIGKILL)  # the first, and with it all of its namespace
+            process.wait(20)
+            print(log.read_text())
 
-    def prints(self, command: Sequence[str], **volumes: Path) -> str:
+    def prints(self, command: Sequence[str], log: Path, volumes: Mapping[str, Path] = {}) -> str:
         """What a command that ends well prints."""
-        with self.running(command, **volumes) as process:
-            printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, printed
-        return printed
+        with self.running(command, log, volumes) as process:
+            assert process.wait(300) == 0
+        return log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +134,14 @@ def test_the_reward_servers_image_serves(buildah: Buildah, tmp_path: Path) -> No
     deployment = named(overlay("cluster"), "Deployment", "reward-server")
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     quickly = ["address=127.0.0.1:50951", "http_address=127.0.0.1:50952", "drain_wait=0"]
-    with image.running(image.entered([*arguments, *quickly]), etc_plaudit=tmp_path) as server:
+    command = image.entered([*arguments, *quickly])
+    with image.running(command, tmp_path / "log", {"/etc/plaudit": tmp_path}) as server:
         with RewardClient("127.0.0.1:50951") as client:
             client.wait_until_ready(120)
             [score] = client.score([ScoreItem(TextPair("a", "12 b"))])
             assert score.value > 0
-        os.kill(first_process(server), signal.SIGTERM)
+        [first] = children(server.pid)
+        os.kill(first, signal.SIGTERM)
         assert server.wait(60) == 0
 
 
@@ -149,15 +150,16 @@ def test_the_trainers_image_has_what_its_manifests_run(buildah: Buildah, tmp_pat
     data.mkdir()
     os.chown(data, *map(int, USER.split(":")))  # fsGroup
     tmp_path.chmod(0o755)
-    assert "train" in image.prints(image.entered(["--help"]))
-    assert "Usage" in image.prints(["hf", "download", "--help"])
+    log = tmp_path / "log"
+    assert "train" in image.prints(image.entered(["--help"]), log)
+    assert "Usage" in image.prints(["hf", "download", "--help"], log)
     demo = named(overlay("local"), "Job", "demo")["spec"]["template"]["spec"]["containers"][0]
-    image.prints([*demo["command"], *demo["args"][:-1], "world"], data=data)
+    image.prints([*demo["command"], *demo["args"][:-1], "world"], log, {"/data": data})
     assert (data / "demo/data/practice.jsonl").exists()
-    check_ray(image)
+    check_ray(image, log)
 
 
-def check_ray(image: Image) -> None:
+def check_ray(image: Image, log: Path) -> None:
     """As the operator starts it; asked at its probe."""
     [cluster] = of_kind(overlay("cluster"), "RayCluster")
     head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
@@ -170,24 +172,15 @@ def check_ray(image: Image) -> None:
         f"--metrics-export-port={ports['metrics']}",
     ]
     env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
-    with image.running(["ray", "start", *flags], env):
+    with image.running(["ray", "start", *flags], log, env=env):
         probe = head["livenessProbe"]["httpGet"]
-        assert answers(f"http://127.0.0.1:{ports[probe['port']]}{probe['path']}") == 200
-        assert answers(f"http://127.0.0.1:{ports['metrics']}/metrics") == 200
-        assert answers(f"http://127.0.0.1:{ports['dashboard']}/api/cluster_status") == 401, "without a token"
+        until(lambda: answer(ports[probe["port"]], probe["path"]) == 200, 120, "Ray's agent")
+        until(lambda: answer(ports["metrics"], "/metrics") == 200, 60, "Ray's metrics")
+        until(lambda: answer(ports["dashboard"], "/api/cluster_status") == 401, 60, "somebody who asks for a token")
 
 
-def answers(url: str) -> int:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            return httpx.get(url, timeout=10).status_code
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.5)
-
-
-def first_process(container: "subprocess.Popen[str]") -> int:
-    """The one that a kubelet sends its signals to."""
-    [first] = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
-    return int(first)
+def answer(port: int, path: str) -> int | None:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
+    except httpx.TransportError:
+        return None

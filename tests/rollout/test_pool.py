@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -256,13 +257,37 @@ def test_lora_workers_get_the_adapter_alone(policy):
 
 def test_a_pool_that_is_held_up_says_so(tmp_path, monkeypatch):
     """As by a call to a cluster whose head is away."""
-    monkeypatch.setattr(pools, "ANSWER_S", 0.2)
     with _pool(_echo(tmp_path), workers=1) as pool:
+        monkeypatch.setattr(pools, "ANSWER_S", 0.2)
         pool._loop.call_soon_threadsafe(time.sleep, 2)
         with pytest.raises(PoolBusy, match=r"not answered for 0.2 s"):
             _ = pool.counts
         monkeypatch.setattr(pools, "ANSWER_S", 30)
         assert pool.counts.wanted == 1
+
+
+def test_whoever_leaves_waits_for_no_pool_that_is_held_up(tmp_path, monkeypatch):
+    """After SIGTERM there is little time: the wait for responses ends, a checkpoint is written, all closes."""
+
+    class GivenUp(Exception):
+        pass
+
+    def give_up():
+        raise GivenUp
+
+    monkeypatch.setattr(pools, "CLOSE_S", 0.5)
+    pool, over = RayRolloutPool(SETTINGS, _echo(tmp_path), engine=HERE + "Echo"), threading.Event()
+    pool.generate(REQUESTS, SAMPLING)
+    pool.on_wait = lambda: pool._loop.call_soon_threadsafe(over.wait, 60) and give_up()
+    began = time.monotonic()
+    with pytest.raises(GivenUp):
+        pool.generate(REQUESTS, SAMPLING)
+    assert pool.set_aside == []
+    pool.close()
+    assert time.monotonic() - began < 5
+    over.set()
+    monkeypatch.setattr(pools, "CLOSE_S", 30)
+    pool.close()
 
 
 def test_closing_ends_workers_in_the_middle_of_their_work(tmp_path):

@@ -32,6 +32,12 @@ def why_not() -> str | None:
     return f"network namespaces are not allowed here: {tried.stderr.strip()}" if tried.returncode else None
 
 
+def children(pid: int) -> list[int]:
+    """Of a process; none where it has ended."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
 class Machine:
     """One namespace, held open by a process that sleeps."""
 

@@ -2,15 +2,11 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import psutil
 import pytest
 import yaml
 
@@ -18,10 +14,9 @@ from plaudit.errors import TERMINATED, ConfigurationError
 from tests.deploy.rendering import named, overlay
 from tests.trainer.programs import settings_file
 
-from .machines import Machine, Network, why_not
+from .machines import Machine, Network
 from .ray_nodes import BIN, QUICK, join, lead
 
-T = TypeVar("T")
 pytestmark = [pytest.mark.system, pytest.mark.timeout(280)]
 
 
@@ -81,35 +76,16 @@ def test_the_trainer_is_interrupted_in_a_step_and_the_same_job_goes_on(net: Netw
     assert job.start(log, "steps=none").wait(60) == ConfigurationError.exit_code
 
 
-@pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")
-@pytest.mark.parametrize("command", ["train", "serve"])
-def test_a_containers_first_process_goes_when_told_to_before_it_has_begun(command: str, tmp_path: Path) -> None:
-    """The kernel gives it no default for SIGTERM: what nobody handles, it does not hear, and is killed in the end."""
-    settings_file(tmp_path, "127.0.0.1:1", reward={"address": "127.0.0.1:1", "startup_timeout_s": 600})
-    (tmp_path / "serve.yaml").write_text(yaml.safe_dump({"models": [{"name": "r", "rule": {"kind": "digits"}}]}))
-    new = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    container = subprocess.Popen([*new, BIN / "plaudit", command, tmp_path / f"{command}.yaml"])
-    try:
-        first = _until(lambda: next(iter(psutil.Process(container.pid).children()), None))
-        _until(lambda: _handles_sigterm(first.pid))
-        assert not any("libtorch" in file.path for file in first.memory_maps()), "nothing slow has begun"
-        first.terminate()
-        assert container.wait(10) == TERMINATED
-    finally:
-        container.kill()
-
-
-def _handles_sigterm(pid: int) -> bool:
-    [caught] = re.findall(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def _until(found: Callable[[], T]) -> T:
-    deadline = time.monotonic() + 20
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return value
+def test_a_job_that_waits_for_the_cluster_goes_at_once_when_it_is_told_to(net: Network, tmp_path: Path) -> None:
+    """Nobody leads it: `ray start` tries for minutes."""
+    trainer = net.machine("job", 10)
+    trainer.knows({"rollouts-head-svc": net.machine("head", 11)})
+    log = tmp_path / "job.log"
+    process = Pod("Job", "trainer", trainer, tmp_path).start(log)
+    time.sleep(5)
+    assert process.poll() is None, log.read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == TERMINATED, log.read_text()
 
 
 def _renew(machine: Machine, names: dict[str, Machine]) -> None:

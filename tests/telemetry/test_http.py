@@ -1,5 +1,7 @@
+import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -32,6 +34,31 @@ def test_metrics_and_health_follow_the_process():
         thread.close()
     with pytest.raises(OSError, match="refused"):
         get(thread.port, "/health")
+
+
+def test_health_answers_while_metrics_are_waited_for():
+    class Slow:
+        def collect(self):
+            asked.set()
+            over.wait(10)
+            return ()
+
+    registry, asked, over = CollectorRegistry(), threading.Event(), threading.Event()
+    registry.register(Slow())
+    asked.clear()  # a registry collects when it is told of a collector
+    over.clear()
+    thread = serve_in_thread(application(registry, lambda: Health(True)), "127.0.0.1", 0)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            page = pool.submit(get, thread.port, "/metrics")
+            assert asked.wait(5)
+            assert get(thread.port, "/health")[0] == 200
+            assert not page.done()
+            over.set()
+            assert page.result(5)[0] == 200
+    finally:
+        over.set()
+        thread.close()
 
 
 def test_a_port_in_use_is_one_line():

@@ -182,6 +182,22 @@ def test_a_servers_stages_lie_in_the_middle_of_the_request_and_inside_it(
     assert {(row["trace"], row["parent"], row["service"]) for row in found} == {("t", "s", "reward server")}
 
 
+def test_a_file_without_room_costs_spans_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "gone" / "traces.jsonl"
+    tracing.start("trainer", None, file=file)
+    for number in range(4):
+        if number == 2:
+            file.parent.mkdir()
+            file.write_text('{"half')
+        with tracing.step(number):
+            pass
+    tracing.stop()
+    half, *whole = file.read_text().splitlines()
+    assert half == '{"half'
+    assert [json.loads(line)["attributes"]["step"] for line in whole if line] == [2, 3]
+    assert caplog.text.count("cannot be written") == 1
+
+
 def test_a_collector_that_is_away_holds_up_nobody_and_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     """More spans than can wait."""
     tracing.start("trainer", "http://127.0.0.1:1")

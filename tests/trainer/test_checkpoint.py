@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, the newest kept, a damaged one named."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings
 from plaudit.trainer import checkpoint
-from plaudit.trainer.checkpoint import RunState
+from plaudit.trainer.checkpoint import CheckpointFailed, RunState
 from tests.policy.tiny import tiny_llama
 
 BEST = "reward_mean"
@@ -40,6 +41,28 @@ def test_what_is_saved_comes_back_and_old_ones_go(tmp_path: Path, learner: Local
         checkpoint.save(folder, state(step), learner, keep=2, best_by=BEST)
     assert [path.name for path in checkpoint.existing(folder)] == ["step-00002", "step-00003"]
     assert checkpoint.load(folder / "step-00003", learner) == state(3)
+
+
+def test_one_that_cannot_be_removed_is_no_failure_of_the_next(
+    tmp_path: Path, learner: LocalLearner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stays(path: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    checkpoint.save(tmp_path, state(1), learner, keep=1, best_by=None)
+    monkeypatch.setattr(checkpoint, "_remove", stays)
+    assert checkpoint.save(tmp_path, state(2), learner, keep=1, best_by=None) == tmp_path / "step-00002"
+    assert "step-00001 could not be removed (Operation not permitted)" in caplog.text
+
+
+def test_one_that_cannot_be_written_leaves_those_before(tmp_path: Path, learner: LocalLearner) -> None:
+    before = checkpoint.save(tmp_path, state(1), learner, keep=1, best_by=None)
+    (tmp_path / ".step-00002.partial").write_text("in the way")
+    with pytest.raises(CheckpointFailed, match="step-00002 could not be written"):
+        checkpoint.save(tmp_path, state(2), learner, keep=1, best_by=None)
+    assert checkpoint.existing(tmp_path) == [before]
+    assert checkpoint.of_step(tmp_path, 1) == before
+    assert checkpoint.of_step(tmp_path, 2) is None
 
 
 def test_the_newest_is_the_one_of_most_steps(tmp_path: Path, learner: LocalLearner) -> None:

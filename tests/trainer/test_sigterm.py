@@ -52,13 +52,22 @@ def test_sigterm_lets_a_step_that_has_begun_to_learn_end(control: Control, phase
     assert control.stopping
 
 
-def test_a_run_that_has_ended_is_not_ended_again(control: Control) -> None:
-    """Its grace period is over, and what is still to be closed takes longer."""
+def test_a_run_that_is_closed_in_time_is_not_ended_again(control: Control) -> None:
     left = threading.Event()
     control.on_sigterm(0.2, left.set)
     terminate()
     control.end(State.STOPPED)
+    control.closed()
     assert not left.wait(0.5)
+
+
+def test_what_takes_too_long_to_close_is_left(control: Control) -> None:
+    """As Ray, whose head is away: whoever sent the signal kills soon."""
+    left = threading.Event()
+    control.on_sigterm(0.2, left.set)
+    terminate()
+    control.end(State.STOPPED)
+    assert left.wait(5)
 
 
 def test_sigterm_ends_a_pause(control: Control) -> None:

@@ -33,4 +33,7 @@ def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Pat
     without_adapter(model).save_pretrained(folder, state_dict=state)
     if adapter:
         model.save_pretrained(str(folder / "adapter"), state_dict=adapter, save_embedding_layers=False)
-    tokenizer.save_pretrained(folder)
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # tokenizers raises no narrower type where there is no room
+        raise OSError(f"tokenizer: {error}") from error

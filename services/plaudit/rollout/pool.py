@@ -46,8 +46,10 @@ REPORT_EVERY_S = 0.2
 LONGEST_REST_S = 60.0
 """Between two attempts at starting a worker."""
 
-ANSWER_S = 8.0
-"""For a question from outside: less than Prometheus waits for a page."""
+ANSWER_S = 2.0
+"""For a question from outside: less than those wait who look at a page of metrics."""
+CLOSE_S = 20.0
+"""For the workers' last spans and their end."""
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -116,7 +118,7 @@ class RayRolloutPool:
         self._changed = asyncio.Event()  # whoever waits for it looks again; set once, then replaced
         self._thread = threading.Thread(target=self._loop.run_forever, name="rollout-pool", daemon=True)
         self._thread.start()
-        self.resize(settings.workers)
+        self._there(self._resize, settings.workers)
 
     # -- asked by callers -------------------------------------------------------------------------------------------
 
@@ -128,7 +130,7 @@ class RayRolloutPool:
     @property
     def set_aside(self) -> list[Prompt]:
         """Prompts that are not generated for any more: alone, they killed worker after worker."""
-        return self._there(lambda: list(self._dispatch.set_aside))
+        return list(self._dispatch.set_aside)
 
     def leave_out(self, prompts: Iterable[Prompt]) -> None:
         """Sets aside what killed workers before, in another process."""
@@ -161,7 +163,7 @@ class RayRolloutPool:
                 if self.on_progress is not None:
                     self.on_progress(len(there) + gone, len(requests))
         finally:
-            self._there(self._dispatch.cancel, order)
+            self._loop.call_soon_threadsafe(self._dispatch.cancel, order)
         return [there[request.id] for request in requests if request.id in there]
 
     def submit(self, requests: Sequence[RolloutRequest], sampling: Sampling, on_event: Callable[[Event], None]) -> None:
@@ -185,7 +187,10 @@ class RayRolloutPool:
 
     def close(self) -> None:
         """Ends the workers, whatever they are doing."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        if wait([ending], CLOSE_S).not_done:  # as while the cluster's head is away: the workers end with this process
+            logger.warning("the rollout pool did not end within %g s and is left behind", CLOSE_S)
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.call_soon(self._loop.stop)  # whoever asked for something meanwhile gets an answer

@@ -148,6 +148,7 @@ class TraceFile(SpanExporter):
 
     def __init__(self, service: str, path: Path) -> None:
         self._service, self._path, self._writing = service, path, Lock()
+        self._failed = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """As the SDK asks."""
@@ -157,11 +158,14 @@ class TraceFile(SpanExporter):
     def write(self, records: Sequence[Record]) -> None:
         """These, and a server's stages after the request that they were told with."""
         lines = "".join(f"{json.dumps(line)}\n" for record in records for line in (record, *_stages(record)))
-        try:
-            with self._writing, self._path.open("a", encoding="utf-8") as file:
-                file.write(lines)
-        except OSError as error:  # a run does not end for want of its traces
-            logger.warning("%s cannot be written (%s)", self._path, error.strerror)
+        with self._writing:
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write("\n" * self._failed + lines)  # what was written half is no part of the next line
+            except OSError as error:  # a run does not end for want of its traces
+                if not self._failed:
+                    logger.warning("%s cannot be written (%s): spans are lost (said once)", self._path, error.strerror)
+                self._failed = True
 
 
 class _Sender(OTLPSpanExporter):

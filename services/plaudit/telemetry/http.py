@@ -27,10 +27,13 @@ class Health:
 
 
 def application(registry: CollectorRegistry, health: Callable[[], Health]) -> Starlette:
-    """The two routes; `health` is asked at every request and must not block."""
+    """The two routes; `health` is asked at every request and must not block, what collects metrics may."""
+    collecting = asyncio.Lock()
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        async with collecting:  # one at a time: collectors need not be made for several threads
+            page = await asyncio.to_thread(generate_latest, registry)
+        return Response(page, media_type=CONTENT_TYPE_LATEST)
 
     async def status(_: Request) -> Response:
         found = health()

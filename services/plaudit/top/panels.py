@@ -123,8 +123,8 @@ def _saved(page: Page, now: float) -> Iterator[Text]:
     """The last checkpoint's age, where this process has written one."""
     if saved := page.value("plaudit_checkpoint_last_success_timestamp_seconds"):
         yield fact(duration(max(0.0, now - saved)), "since the checkpoint")
-    if failures := page.value("plaudit_checkpoint_failures_total"):
-        yield fact(figure(failures), "checkpoints failed", BAD)
+    if failures := page.value("plaudit_checkpoint_failures_in_a_row"):
+        yield fact(figure(failures), "checkpoints failed in a row", BAD)
 
 
 def server_lines(endpoint: Endpoint) -> Iterator[Line]:

@@ -17,6 +17,7 @@ A folder of this name is whole: it is written under another name and renamed. No
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ STATE = "state.json"
 LEARNER = "learner.safetensors"
 DIGESTS = "digests.json"
 DAMAGED = "damaged-"
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointFailed(RunFailed):
@@ -57,25 +60,26 @@ class RunState:
 
 def save(folder: Path, state: RunState, learner: Learner, keep: int, best_by: str | None) -> Path:
     """Writes `step-N` under `folder`, then removes all but the newest `keep` and the best. Raises CheckpointFailed."""
-    target = folder / f"step-{state.step:05d}"
-    if target in existing(folder):
-        return target
+    target = _folder_of(folder, state.step)
     try:
         with whole_folder(target) as partial:
             learner.save(partial.resolve())  # a rank may have another working directory
             learner.save_state((partial / LEARNER).resolve())
             (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
             (partial / DIGESTS).write_text(json.dumps(dict(_digests(partial)), indent=1), encoding="utf-8")
-        kept = {*existing(folder)[-keep:], best(folder, best_by), target}
-        for path in existing(folder):
-            if path not in kept:
-                _remove(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointFailed(
             f"checkpoint {target} could not be written ({first_line(error)}): its volume needs room for `keep` of them "
             "and two more"
         ) from error
+    _prune(folder, {*existing(folder)[-keep:], best(folder, best_by), target})
     return target
+
+
+def of_step(folder: Path, step: int) -> Path | None:
+    """The checkpoint of this step, if there is one."""
+    target = _folder_of(folder, step)
+    return target if (target / STATE).is_file() else None
 
 
 def existing(folder: Path) -> list[Path]:
@@ -130,6 +134,10 @@ def load(path: Path, learner: Learner) -> RunState:
     return state
 
 
+def _folder_of(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:05d}"
+
+
 def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != DIGESTS:
@@ -143,6 +151,15 @@ def _read_merits(path: Path) -> dict[str, float]:
     except (OSError, ValueError, KeyError):
         return {}
     return found
+
+
+def _prune(folder: Path, kept: set[Path | None]) -> None:
+    for path in existing(folder):
+        if path not in kept:
+            try:
+                _remove(path)
+            except OSError as error:  # it takes room, and does no harm
+                logger.warning("checkpoint %s could not be removed (%s)", path, error.strerror)
 
 
 def _remove(path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from plaudit.errors import RunFailed
-from plaudit.rollout.pool import PoolCounts
+from plaudit.rollout.pool import ANSWER_S, PoolBusy, PoolCounts
 from plaudit.telemetry.http import Health
 from plaudit.trainer.checkpoint import CheckpointFailed
 
@@ -72,11 +72,11 @@ class Pool(Protocol):
 
     @property
     def counts(self) -> PoolCounts:
-        """As they are now."""
+        """As they are now. Raises PoolBusy."""
         ...
 
     def resize(self, workers: int) -> None:
-        """At once, whatever the workers are at."""
+        """At once, whatever the workers are at. Raises PoolBusy."""
         ...
 
 
@@ -137,7 +137,9 @@ class Control:
 
     def pool(self, resize_to: int | None = None) -> PoolCounts:
         """The rollout workers, resized first if asked for. Raises NoPoolYet, PoolBusy, RunEnded."""
-        with self._asking:
+        if not self._asking.acquire(timeout=ANSWER_S):
+            raise PoolBusy("somebody else waits for the rollout pool's answer")
+        try:
             with self._changed:
                 self._refuse_after_the_end()
                 pool = self._pool
@@ -146,6 +148,8 @@ class Control:
             if resize_to is not None:
                 pool.resize(resize_to)
             return pool.counts
+        finally:
+            self._asking.release()
 
     def health(self) -> Health:
         """Presence by answering at all, progress by when the last step ended."""
@@ -223,8 +227,6 @@ class Control:
         with self._asking, self._changed:
             if self._status.state in ENDS:
                 return
-            if self._grace is not None:
-                self._grace.cancel()
             self._change(state=state, phase="")
             for future in self._wanted:
                 if state is State.FAILED or not self._status.checkpoint:
@@ -233,8 +235,13 @@ class Control:
                     future.set_result(Path(self._status.checkpoint))
             self._wanted = []
 
+    def closed(self) -> None:
+        """Everything is closed that may take time after the end."""
+        if self._grace is not None:
+            self._grace.cancel()
+
     def on_sigterm(self, grace_s: float, give_up: Callable[[], None]) -> None:
-        """From now on SIGTERM stops the run; `give_up` is called if it is still here `grace_s` later."""
+        """From now on SIGTERM stops the run; `give_up` is called if it is not `closed` `grace_s` later."""
 
         def received(*_: object) -> None:
             if self.terminated:

@@ -7,6 +7,7 @@ at a look at them   PoolCounts   ->  PoolMetrics            (a step whose worker
 
 import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from plaudit.rollout.pool import PoolCounts
+from plaudit.trainer.instruments import DURATION_BUCKETS, Growth
 from plaudit.trainer.loop import Metrics
-from plaudit.trainer.pool_metrics import DURATION_BUCKETS, Growth, PoolMetrics
+from plaudit.trainer.pool_metrics import PoolMetrics
 
 # metrics.jsonl key -> help text of the gauge plaudit_ppo_{key}
 LEARNING = {
@@ -183,13 +185,14 @@ class CheckpointMetrics:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Of one, in the block."""
+        began = time.monotonic()
         try:
-            with self._seconds.time():
-                yield
+            yield
         except BaseException:
             self._failures.inc()
             self._in_a_row.inc()
             raise
+        self._seconds.observe(time.monotonic() - began)
         self._in_a_row.set(0)
         self._last.set_to_current_time()
 

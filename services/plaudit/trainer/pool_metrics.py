@@ -10,26 +10,11 @@ from prometheus_client.registry import Collector
 from plaudit.errors import RunFailed
 from plaudit.rollout.pool import PoolCounts
 from plaudit.rollout.slot import SlotState
-
-DURATION_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
-"""Seconds: a toy's step to a large model's."""
-
-
-class Growth:
-    """Of running totals: counters are told differences."""
-
-    def __init__(self) -> None:
-        self._before: dict[str, float] = {}
-
-    def of(self, name: str, total: float) -> float:
-        """How much it has grown since it was last asked for."""
-        grown = total - self._before.get(name, 0)
-        self._before[name] = total
-        return grown
+from plaudit.trainer.instruments import DURATION_BUCKETS, Growth
 
 
 class PoolMetrics(Collector):
-    """Has no metrics of its own: it is asked first, and sets those that are registered after it."""
+    """Collects nothing itself: it is asked first, and sets the metrics below, which are asked after it."""
 
     def __init__(self, registry: CollectorRegistry, pool: Callable[[], PoolCounts]) -> None:
         """`pool` is asked at each look at the registry, in the thread that looks; it may raise RunFailed."""
@@ -74,5 +59,7 @@ class PoolMetrics(Collector):
         self._queue.set(pool.waiting)
         self._set_aside.set(pool.set_aside)
         self._version.set(pool.oldest_version if pool.alive else math.nan)
-        if syncs := self._growth.of("syncs", pool.syncs):
-            self._weight_sync.observe(self._growth.of("sync_s", pool.sync_s) / syncs)
+        if syncs := int(self._growth.of("syncs", pool.syncs)):
+            seconds = self._growth.of("sync_s", pool.sync_s) / syncs
+            for _ in range(syncs):
+                self._weight_sync.observe(seconds)

@@ -46,19 +46,19 @@ class Run:
     state: RunState
     prompts: dict[str, list[Prompt]]  # by what they are called in `RunState`
     recent: deque[Metrics]  # of as many steps as lie between two checkpoints
-    failed_checkpoints: int = 0  # since one was written
+    failed_checkpoints: int = 0  # in a row
 
     def drive(self) -> State:
         """Runs the remaining steps, then tells all who wait how it ended."""
         try:
-            ending = self._drive()
+            ending = self._run_to_its_end()
         except BaseException:
             self.control.end(State.FAILED)
             raise
         self.control.end(ending)
         return ending
 
-    def _drive(self) -> State:
+    def _run_to_its_end(self) -> State:
         finished = False
         with bar("PPO", self.settings.steps, done=self.state.step) as progress, suppress(StepGivenUp):
             finished = self._run_steps(progress)
@@ -116,8 +116,10 @@ class Run:
             with tracing.step(step):
                 metrics = self.loop.step(step)
         except TooFarFromReference as error:
-            saved = self._save()
-            raise RunFailed(f"{error}; the policy as it was is in {saved}") from None
+            try:
+                raise RunFailed(f"{error}; the policy as it was is in {self._save()}") from None
+            except CheckpointFailed as failed:
+                raise RunFailed(f"{error}; {failed}") from None
         self.state = replace(
             self.state,
             step=step + 1,
@@ -137,22 +139,26 @@ class Run:
         try:
             self._save()
         except CheckpointFailed as error:
-            self.failed_checkpoints += 1
-            if self.failed_checkpoints == MOST_FAILED_CHECKPOINTS:
+            if self.failed_checkpoints >= MOST_FAILED_CHECKPOINTS:
                 raise
-            logger.warning("%s; it is tried again after the next step", error)
+            logger.warning("%s; it is tried again after each step", error)
 
     def _save(self) -> Path:
-        """Raises CheckpointFailed."""
+        """The checkpoint of this step, if there is none yet. Raises CheckpointFailed."""
+        path = checkpoint.of_step(self._checkpoints, self.state.step) or self._write_checkpoint()
+        self.control.saved(path)
+        return path
+
+    def _write_checkpoint(self) -> Path:
         settings = self.settings.checkpoints
+        in_flight, drawn = self.loop.rollouts.position(self.state.step)
+        now = replace(self.state, in_flight=in_flight, drawn=drawn)
+        state = replace(now, merit=self._merit(), set_aside=self._set_aside())
+        self.failed_checkpoints += 1
         with self.metrics.checkpoints.writing():
-            in_flight, drawn = self.loop.rollouts.position(self.state.step)
-            now = replace(self.state, in_flight=in_flight, drawn=drawn)
-            state = replace(now, merit=self._merit(), set_aside=self._set_aside())
             path = checkpoint.save(self._checkpoints, state, self.loop.learner, settings.keep, settings.best_by)
         self.failed_checkpoints = 0
         self.metrics.checkpoints.written(path)
-        self.control.saved(path)
         return path
 
     def _merit(self) -> dict[str, float]:

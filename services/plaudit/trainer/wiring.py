@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -82,8 +82,9 @@ def _wire(settings: TrainSettings, engine: str, stack: ExitStack) -> Run:
     lock = lock_folder(folder)
     stack.callback(lock.close)
     stack.callback(leave_no_trace, folder)
-    _trace(settings, stack)
     control = Control(folder, settings.steps)
+    stack.callback(control.closed)
+    _trace(settings, stack)
     metrics = TrainerMetrics(control.pool, settings.ppo.kl.target_kl_nats_per_response)
     addresses = stack.enter_context(_serving(settings, control, metrics))
     describe(folder, **addresses)
@@ -95,7 +96,8 @@ def _wire(settings: TrainSettings, engine: str, stack: ExitStack) -> Run:
     reward_models = scorer.wait_until_ready()
     print(f"plaudit train: {folder}: starting Ray, rollout workers and learner", flush=True)
     stack.callback(start_ray(settings.ray_address, num_cpus=MOST_LOCAL_CPUS).close)
-    control.on_sigterm(settings.checkpoints.grace_s, _leave)  # after Ray's start, which installs a handler of its own
+    # After Ray's start, which installs a handler of its own.
+    control.on_sigterm(settings.checkpoints.grace_s, lambda: _exit_at_once(control))
 
     learner = _learner(settings)
     stack.callback(learner.close)
@@ -107,17 +109,7 @@ def _wire(settings: TrainSettings, engine: str, stack: ExitStack) -> Run:
     rollouts = _rollouts(settings, prompts, pool, scorer, sampling, control.check)
     stack.callback(rollouts.close)
     loop = _loop(settings, int(tokenizer.pad_token_id), texts, rollouts, learner)
-    sampler = Sampler(
-        folder=folder / "samples",
-        prompts=held_out,
-        per_prompt=settings.samples.per_prompt,
-        best_of=settings.samples.best_of,
-        sampling=sampling,
-        pool=pool,
-        scorer=scorer,
-        learner=learner,
-        pad_token_id=loop.pad_token_id,
-    )
+    sampler = _sampler(settings, held_out, sampling, pool, scorer, loop)
 
     named_prompts = {PROMPTS: prompts, HELD_OUT: held_out}
     state, resumed_from = resume(folder / CHECKPOINTS, fresh_state(loop, named_prompts, reward_models), loop)
@@ -128,17 +120,9 @@ def _wire(settings: TrainSettings, engine: str, stack: ExitStack) -> Run:
     if earlier:
         metrics.resumed(state.step, earlier[-1])
     control.opened(state.step, earlier[-1]["time"] if earlier else None, resumed_from)
-    if state.step >= settings.steps:
-        print(f"{folder} has done {state.step} steps, and steps is {settings.steps}: nothing is left to do", flush=True)
-    elif resumed_from is not None:
-        print(f"resuming {folder} at step {state.step}", flush=True)
     models = {name: model.name for name, model in reward_models.items()}
     describe(folder, **addresses, reward_models=models, prompts=len(prompts), held_out=len(held_out))
-    print(
-        f"plaudit train: {folder}, steered at {addresses['address']}, metrics at "
-        f"http://{addresses['http_address']}/metrics",
-        flush=True,
-    )
+    _announce(settings, state.step, addresses, resumed=resumed_from is not None)
     recent = deque(earlier, maxlen=settings.checkpoints.every)
     control.has_pool(pool)  # not before: from here on the run's end is told before the pool is closed
     if state.step < settings.steps:
@@ -195,6 +179,41 @@ def _loop(
     )
 
 
+def _sampler(
+    settings: TrainSettings,
+    held_out: list[Prompt],
+    sampling: Sampling,
+    pool: RayRolloutPool,
+    scorer: RemoteScorer,
+    loop: Loop,
+) -> Sampler:
+    return Sampler(
+        folder=Path(settings.folder) / "samples",
+        prompts=held_out,
+        per_prompt=settings.samples.per_prompt,
+        best_of=settings.samples.best_of,
+        sampling=sampling,
+        pool=pool,
+        scorer=scorer,
+        learner=loop.learner,
+        pad_token_id=loop.pad_token_id,
+    )
+
+
+def _announce(settings: TrainSettings, step: int, addresses: Mapping[str, str], *, resumed: bool) -> None:
+    """The run is about to begin."""
+    folder = settings.folder
+    if step >= settings.steps:
+        print(f"{folder} has done {step} steps, and steps is {settings.steps}: nothing is left to do", flush=True)
+    elif resumed:
+        print(f"resuming {folder} at step {step}", flush=True)
+    print(
+        f"plaudit train: {folder}, steered at {addresses['address']}, metrics at "
+        f"http://{addresses['http_address']}/metrics",
+        flush=True,
+    )
+
+
 @contextmanager
 def _serving(settings: TrainSettings, control: Control, metrics: TrainerMetrics) -> Iterator[dict[str, str]]:
     """The run's own service, from before anything slow until after its end is told; yields where it is."""
@@ -240,7 +259,8 @@ def _learner(settings: TrainSettings) -> Learner:
     )
 
 
-def _leave() -> None:
-    """The grace period after SIGTERM is over: what resumes goes on from the checkpoint before, where there is one."""
-    print("plaudit train: no new checkpoint within checkpoints.grace_s of SIGTERM", file=sys.stderr, flush=True)
+def _exit_at_once(control: Control) -> None:
+    """The grace period after SIGTERM is over: what resumes goes on from the newest checkpoint there is."""
+    if control.status.state is not State.STOPPED:
+        print("plaudit train: no new checkpoint within checkpoints.grace_s of SIGTERM", file=sys.stderr, flush=True)
     os._exit(TERMINATED)
