@@ -4,6 +4,7 @@ PlauditError
 ├── ConfigurationError      exit code 2: the user can mend it; raised before any long work starts
 ├── DependencyUnreachable   exit code 69: a service stayed away past `startup_timeout`; trying again may help
 └── RunFailed               exit code 1: the run itself could not go on (too many rewards missing, all workers lost)
+    └── WouldEndAgain       exit code 3: begun again, it would come to the same end
 """
 
 TERMINATED = 143
@@ -30,6 +31,12 @@ class DependencyUnreachable(PlauditError):
 
 class RunFailed(PlauditError):
     """The run cannot go on."""
+
+
+class WouldEndAgain(RunFailed):
+    """The run cannot go on, and neither could the process that goes on from its checkpoint."""
+
+    exit_code = 3
 
 
 def first_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, WouldEndAgain
 from plaudit.reward.server import LIVENESS, READINESS, RewardServer
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
@@ -229,6 +229,23 @@ def test_there_is_time_to_drain(where: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", rendering.OVERLAYS)
+def test_rays_object_stores_fit_into_shared_memory(where: str) -> None:
+    """Where one does not, Ray takes the disk, and says so in a log of its own."""
+    there = {one.maker: one for one in pods(overlay(where))}
+    [cluster] = of_kind(overlay(where), "RayCluster")
+    [group] = cluster["spec"]["workerGroupSpecs"]
+    [container] = there["Job/trainer"].containers[-1:]
+    given = {one["name"]: one.get("value") for one in container["env"]}
+    for maker, size in (
+        ("Job/trainer", given["OBJECT_STORE_BYTES"]),
+        ("RayCluster/rollouts/worker", group["rayStartParams"]["object-store-memory"]),
+    ):
+        [memory] = [one["emptyDir"] for one in there[maker].spec["volumes"] if one["name"] == "shared-memory"]
+        assert memory["medium"] == "Memory"
+        assert int(size) < int(memory["sizeLimit"].removesuffix("Gi")) * 2**30
+
+
+@pytest.mark.parametrize("where", rendering.OVERLAYS)
 def test_there_is_time_to_write_a_checkpoint(where: str, tmp_path: Path) -> None:
     template = named(overlay(where), "Job", "trainer")["spec"]["template"]["spec"]
     read = _settings(where, "Job", "trainer", "train.yaml", tmp_path)
@@ -246,7 +263,10 @@ def test_the_trainer_waits_as_long_as_a_reward_server_may_load(where: str, tmp_p
 def test_a_disruption_is_no_failure_and_wrong_settings_fail_at_once(where: str) -> None:
     spec = named(overlay(where), "Job", "trainer")["spec"]
     fail, ignore = spec["podFailurePolicy"]["rules"]
-    assert (fail["action"], fail["onExitCodes"]["values"]) == ("FailJob", [ConfigurationError.exit_code])
+    assert (fail["action"], fail["onExitCodes"]["values"]) == (
+        "FailJob",
+        [ConfigurationError.exit_code, WouldEndAgain.exit_code],
+    )
     assert fail["onExitCodes"]["containerName"] in {one["name"] for one in spec["template"]["spec"]["containers"]}
     assert (ignore["action"], ignore["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
     assert spec["template"]["spec"]["restartPolicy"] == "Never"  # or an API server refuses the policy

@@ -28,6 +28,8 @@ OUTSIDE = {  # name -> namespace, labels, ports by name
     "Prometheus": ("monitoring", {"app.kubernetes.io/name": "prometheus"}, {}),
     "collector": ("monitoring", {"app": "otel"}, {"otlp": 4318}),
     "names": ("kube-system", {"k8s-app": "kube-dns"}, {"dns": 53}),
+    "names, OpenShift's": ("openshift-dns", {}, {"dns": 5353}),
+    "names, on the node": ("", {}, {"dns": 53}),
     "stranger elsewhere": ("default", {"app.kubernetes.io/name": "trainer"}, {"http": 80}),
     "the world": ("", {}, {"https": 443, "API server": 6443, "smtp": 25}),
 }
@@ -77,7 +79,12 @@ def test_whoever_is_not_in_the_table_is_not_let_through(
         for port, number in _ports(source, target).items()
         if _through(policies, source, target, number)
     }
-    dns = {(one.name, "names", "dns") for one in machines if one.namespace == HERE}
+    dns = {
+        (one.name, other.name, "dns")
+        for one in machines
+        for other in machines
+        if one.namespace == HERE and other.name.startswith("names")
+    }
     assert found == ALLOWED | dns
 
 

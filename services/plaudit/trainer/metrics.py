@@ -58,8 +58,10 @@ REASONS = ("INPUT_TOO_LONG", "NONFINITE_SCORE", "DEADLINE_EXCEEDED", "UNAVAILABL
 class TrainerMetrics:
     """The trainer's own registry: what `/metrics` shows."""
 
-    def __init__(self, pool: Callable[[], PoolCounts], kl_target: float) -> None:
-        """`pool` is asked at each look at the page, in the thread that looks; it may raise RunFailed."""
+    def __init__(
+        self, pool: Callable[[], PoolCounts], kl_target: float, is_paused: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Both are asked at each look at the page, in the thread that looks; `pool` may raise RunFailed."""
         self.registry = CollectorRegistry()
         PoolMetrics(self.registry, pool)
         ProcessCollector(registry=self.registry)
@@ -69,6 +71,7 @@ class TrainerMetrics:
         self._add_rollouts()
         self._add_rewards()
         self._add_learning(kl_target)
+        self._gauge("trainer_paused", "1 while somebody has it paused.").set_function(is_paused)
 
     def _add_steps(self) -> None:
         self._step = self._gauge("trainer_step", "Steps done.")

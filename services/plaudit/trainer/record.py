@@ -26,8 +26,9 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.
 
-Bit for bit the same is only a run that keeps `rollout.group_size`, `rollout.cpus_per_worker`, `rollout.dtype`, `ranks`
-and `sharding` too; and `steps`, where the learning rate falls to 0 at the last one.
+So may `ppo.microbatch_tokens` and `policy.gradient_checkpointing`, which bound memory and change no gradient.
+Bit for bit the same is only a run that keeps them, `rollout.group_size`, `rollout.cpus_per_worker`, `rollout.dtype`,
+`ranks` and `sharding`; and `steps`, where the learning rate falls to 0 at the last one.
 """
 
 
@@ -146,6 +147,8 @@ def _fixed(settings: TrainSettings) -> dict[str, Any]:
     """What a run keeps to: of its reward services, what each counts for."""
     fixed = {name: value for name, value in dataclasses.asdict(settings).items() if name not in MAY_CHANGE}
     fixed["rollout"] = {"mode": settings.rollout.mode}
+    for room, name in (("ppo", "microbatch_tokens"), ("policy", "gradient_checkpointing")):
+        del fixed[room][name]
     fixed["reward"] = (settings.reward.weight, settings.reward.pessimism)
     fixed["more_rewards"] = {name: (one.weight, one.pessimism) for name, one in settings.more_rewards.items()}
     return fixed

@@ -1,6 +1,7 @@
 """One run, step by step: draws samples, learns, writes checkpoints, and goes on or stops as it is told."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from plaudit.errors import RunFailed
+from plaudit.errors import WouldEndAgain
 from plaudit.report import page as report
 from plaudit.rollout.pool import RayRolloutPool
 from plaudit.telemetry import tracing
@@ -25,8 +26,8 @@ from plaudit.trainer.settings import TrainSettings
 from plaudit.trajectory import Prompt
 
 CHECKPOINTS = "checkpoints"
-MOST_FAILED_CHECKPOINTS = 10
-"""In a row: then the run ends, for what it does is lost with its node."""
+WITHOUT_CHECKPOINT_S = 3600.0
+"""As long may they fail: then the run ends, for what it does is lost with its node."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Run:
     state: RunState
     prompts: dict[str, list[Prompt]]  # by what they are called in `RunState`
     recent: deque[Metrics]  # of as many steps as lie between two checkpoints
-    failed_checkpoints: int = 0  # in a row
+    failing_since: float | None = None  # on the monotonic clock: the first checkpoint since then has failed
 
     def drive(self) -> State:
         """Runs the remaining steps, then tells all who wait how it ended."""
@@ -117,9 +118,9 @@ class Run:
                 metrics = self.loop.step(step)
         except TooFarFromReference as error:
             try:
-                raise RunFailed(f"{error}; the policy as it was is in {self._save()}") from None
+                raise WouldEndAgain(f"{error}; the policy as it was is in {self._save()}") from None
             except CheckpointFailed as failed:
-                raise RunFailed(f"{error}; {failed}") from None
+                raise WouldEndAgain(f"{error}; {failed}") from None
         self.state = replace(
             self.state,
             step=step + 1,
@@ -134,12 +135,12 @@ class Run:
 
     def _save_if_due(self) -> None:
         """One that fails is tried again after each step: a volume that is full may be given room meanwhile."""
-        if self.state.step % self.settings.checkpoints.every and not self.failed_checkpoints:
+        if self.state.step % self.settings.checkpoints.every and self.failing_since is None:
             return
         try:
             self._save()
         except CheckpointFailed as error:
-            if self.failed_checkpoints >= MOST_FAILED_CHECKPOINTS:
+            if time.monotonic() - (self.failing_since or 0.0) > WITHOUT_CHECKPOINT_S:
                 raise
             logger.warning("%s; it is tried again after each step", error)
 
@@ -154,10 +155,11 @@ class Run:
         in_flight, drawn = self.loop.rollouts.position(self.state.step)
         now = replace(self.state, in_flight=in_flight, drawn=drawn)
         state = replace(now, merit=self._merit(), set_aside=self._set_aside())
-        self.failed_checkpoints += 1
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()  # until this one is written
         with self.metrics.checkpoints.writing():
             path = checkpoint.save(self._checkpoints, state, self.loop.learner, settings.keep, settings.best_by)
-        self.failed_checkpoints = 0
+        self.failing_since = None
         self.metrics.checkpoints.written(path)
         return path
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Lock
 
-from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.errors import ConfigurationError, RunFailed, WouldEndAgain
 from plaudit.reward_server import errors_explained, open_client, score_item
 from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import ScoredTrajectory, Trajectory
@@ -69,7 +69,7 @@ class RewardService:
         """Two models' scores are on two scales: a run has rewards of one."""
         self._model = self._model or name
         if name != self._model:
-            raise RunFailed(
+            raise WouldEndAgain(
                 f"the reward server answers with {name} now, this run has rewards of {self._model}: serve that one "
                 "again, then the same command goes on"
             )

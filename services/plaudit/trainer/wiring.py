@@ -85,7 +85,8 @@ def _wire(settings: TrainSettings, engine: str, stack: ExitStack) -> Run:
     control = Control(folder, settings.steps)
     stack.callback(control.closed)
     _trace(settings, stack)
-    metrics = TrainerMetrics(control.pool, settings.ppo.kl.target_kl_nats_per_response)
+    target = settings.ppo.kl.target_kl_nats_per_response
+    metrics = TrainerMetrics(control.pool, target, lambda: control.status.state is State.PAUSED)
     addresses = stack.enter_context(_serving(settings, control, metrics))
     describe(folder, **addresses)
     tokenizer = load_tokenizer(settings.policy)
