@@ -8,6 +8,7 @@ command -v redis-server >/dev/null || wanted+=(redis-server) # the state of a Ra
 command -v ip >/dev/null || wanted+=(iproute2)               # machines made of network namespaces
 command -v nsenter >/dev/null || wanted+=(util-linux)
 command -v promtool >/dev/null || wanted+=(prometheus)     # scrapes a run, checks rules
+[ -n "$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] || wanted+=(postgresql) # where judgements may be kept
 command -v prometheus-alertmanager >/dev/null || wanted+=(prometheus-alertmanager)
 if [ ${#wanted[@]} = 0 ]; then
     exit 0

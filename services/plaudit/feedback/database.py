@@ -1,0 +1,97 @@
+"""A database of judgements, in SQLite or PostgreSQL: open it, bring its tables up to date, work in transactions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
+
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+BUSY_MS = 10_000
+"""SQLite has one writer at a time: so long a second one waits."""
+MIGRATING = 7_115_212
+"""The number of PostgreSQL's lock that whoever migrates holds: of several services that begin at once, one does."""
+
+
+class Database:
+    """Its tables are those of this version."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions = sessionmaker(engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """All of it is kept, or nothing."""
+        with self._sessions() as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Lets its connections go."""
+        self._engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """`sqlite:///judgements.db` or `postgresql://user:password@host/name`; its tables are made, or brought up to date.
+
+    Raises ConfigurationError for a URL that is none, DependencyUnreachable where the database does not answer.
+    """
+    engine = _engine(url)
+    try:
+        _migrate(engine)
+    except OperationalError as error:
+        engine.dispose()
+        raise DependencyUnreachable(
+            f"{engine.url.render_as_string()} ({first_line(error.orig or error)}): is it up, and may it be used?"
+        ) from None
+    return Database(engine)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        kind = parsed.drivername.partition("+")[0]
+        if kind not in DRIVERS:
+            raise ConfigurationError(f"database '{kind}': sqlite or postgresql")
+        engine = create_engine(parsed.set(drivername=DRIVERS[kind]), pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            "database: no URL; give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    if kind == "sqlite":
+        _prepare_sqlite(engine)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    if engine.url.database and engine.url.database != ":memory:":
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver would begin transactions late, as readers
+        connection.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not wait for each other
+        connection.execute("PRAGMA synchronous=FULL")  # what is committed outlives a power cut
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a reader that becomes a writer may be refused at once
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", "plaudit.feedback:migrations")
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATING})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

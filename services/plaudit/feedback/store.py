@@ -1,0 +1,341 @@
+"""Who judges what: people, tasks, and places. Every method is one transaction, and holds nothing afterwards.
+
+    add_person, sign_in       a person has a token; its digest alone is kept
+    add_tasks                 added again, they are the same
+    next                      the task that this person is at, else another one           -> Asked
+    save_draft                what is typed and not yet sent
+    judge, skip, undo         the end of it, and back
+    judged                    everything that was said, with who said it                  -> Judgement
+
+Sent twice, by a double click or by a browser that did not hear the answer, a judgement is one. Whoever comes back after
+the time was over has judged all the same: nothing that somebody typed is lost.
+"""
+
+import hashlib
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
+
+from plaudit.feedback.database import Database
+from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
+from plaudit.feedback.tasks import Answer, Kind, Message, Task, Verdict, check, read_verdict, write_verdict
+
+LEASE_S = 1800.0
+"""As long a person may be at one task before somebody else is asked."""
+GOLD_EVERY = 10
+"""One in so many is a question whose answer is known, where there is one that this person has not seen."""
+CANDIDATES = 64
+"""Among so many of the next tasks one is drawn: not everybody wants the same one."""
+
+
+class NotYours(ValueError):
+    """No such assignment of this person."""
+
+
+class AlreadyJudged(ValueError):
+    """By the same person, in another window; `undo` takes it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is signed in."""
+
+    id: int
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task on somebody's screen."""
+
+    assignment: int
+    task: Task
+    shown: tuple[int, ...]  # the answers' positions in the task, in the order of the screen
+    draft: Any = None
+    before: Verdict | None = None  # that was taken back
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one person said."""
+
+    task: Task
+    person: str
+    verdict: Verdict
+    shown: tuple[int, ...]
+    comment: str
+    flagged: bool
+    seconds: float
+    created_at: float
+
+
+class Store:
+    """One per process; any thread may call."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time, seed: int | None = None) -> None:
+        self._database, self._clock, self._random = database, clock, random.Random(seed)
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    def add_person(self, name: str, role: Role = Role.ANNOTATOR) -> str:
+        """The token that this person signs in with, told once. Added again, a person has a new one."""
+        token = secrets.token_urlsafe(24)
+        with self._database.transaction() as session:
+            row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name))
+            if row is None:
+                row = AnnotatorRow(name=name, created_at=self._clock())
+                session.add(row)
+            row.token_sha256, row.role, row.active = _digest(token), role, True
+        return token
+
+    def sign_in(self, token: str) -> Person | None:
+        """Whose token it is; None of nobody, or of somebody who is not active any more."""
+        with self._database.transaction() as session:
+            row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.token_sha256 == _digest(token)))
+            return Person(row.id, row.name, Role(row.role)) if row is not None and row.active else None
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def add_tasks(self, tasks: Iterable[Task]) -> int:
+        """How many were new."""
+        new = {task.key: task for task in tasks}
+        with self._database.transaction() as session:
+            known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(new))))
+            session.add_all(_row(task, self._clock()) for key, task in new.items() if key not in known)
+        return len(new) - len(known)
+
+    def next(self, person: Person) -> Asked | None:
+        """The one that this person is at; else one that needs another judgement, the most urgent ones first."""
+        while True:
+            with self._database.transaction() as session:
+                if (row := self._open(session, person)) is not None:
+                    row.expires_at = self._clock() + LEASE_S
+                    return _asked(session, row)
+                self._release(session)
+                if (task := self._choose(session, person)) is None:
+                    return None
+                if (row := self._assign(session, person, task)) is not None:
+                    return _asked(session, row)
+
+    def _open(self, session: Session, person: Person) -> AssignmentRow | None:
+        at = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.OPEN)
+        return session.scalar(select(AssignmentRow).where(at).order_by(AssignmentRow.asked_at).limit(1))
+
+    def _release(self, session: Session) -> None:
+        over = (AssignmentRow.state == State.OPEN) & (AssignmentRow.expires_at < self._clock())
+        ids = session.scalars(select(AssignmentRow.id).where(over).with_for_update(skip_locked=True)).all()
+        if ids:
+            session.execute(
+                update(AssignmentRow).where(AssignmentRow.id.in_(ids)).values(state=State.RELEASED, place=None)
+            )
+
+    def _choose(self, session: Session, person: Person) -> TaskRow | None:
+        gold = self._random.random() * GOLD_EVERY < 1
+        for wanted in (gold, not gold):
+            if found := self._candidates(session, person, gold=wanted):
+                return self._random.choice(found)
+        return None
+
+    def _candidates(self, session: Session, person: Person, *, gold: bool) -> list[TaskRow]:
+        """The most urgent ones, those that others have begun first: what is judged by some shall be judged by all."""
+        mine, held = aliased(AssignmentRow), aliased(AssignmentRow)
+        places = select(func.count(held.place)).where(held.task_id == TaskRow.id).correlate(TaskRow).scalar_subquery()
+        asked = select(mine.id).where(mine.task_id == TaskRow.id, mine.annotator_id == person.id).exists()
+        free: ColumnElement[bool] = TaskRow.gold.is_not(None) if gold else places < TaskRow.wanted
+        known = TaskRow.gold.is_not(None) if gold else TaskRow.gold.is_(None)
+        rows = session.execute(
+            select(TaskRow, places)
+            .where(~asked, free, known)
+            .order_by(TaskRow.priority.desc(), places.desc(), TaskRow.id)
+            .limit(CANDIDATES)
+        ).all()
+        first = [(row.priority, taken) for row, taken in rows[:1]]
+        return [row for row, taken in rows if gold or (row.priority, taken) in first]
+
+    def _assign(self, session: Session, person: Person, task: TaskRow) -> AssignmentRow | None:
+        """None where somebody else took the last place meanwhile, or this person is asked in another window."""
+        place = _free_place(session, task)
+        if place >= task.wanted and task.gold is None:
+            return None
+        shown = list(range(len(task.answers)))
+        self._random.shuffle(shown)
+        row = AssignmentRow(
+            task=task,
+            annotator_id=person.id,
+            place=place,
+            state=State.OPEN,
+            shown=shown,
+            asked_at=self._clock(),
+            expires_at=self._clock() + LEASE_S,
+        )
+        try:
+            with session.begin_nested():
+                session.add(row)
+        except IntegrityError:
+            return None
+        return row
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    def save_draft(self, person: Person, assignment: int, draft: Any) -> None:
+        """What is typed and not yet sent. Raises NotYours."""
+        with self._database.transaction() as session:
+            row = _of(session, person, assignment)
+            if row.state in (State.OPEN, State.RELEASED):
+                row.draft = draft
+
+    def judge(
+        self,
+        person: Person,
+        assignment: int,
+        submission: str,
+        verdict: Verdict,
+        *,
+        comment: str = "",
+        flagged: bool = False,
+        seconds: float = 0.0,
+    ) -> None:
+        """`submission` is the page's own name for what it sends. Raises NotYours, AlreadyJudged, WrongVerdict."""
+        while True:
+            try:
+                with self._database.transaction() as session:
+                    row = _of(session, person, assignment)
+                    check(_task(row.task), verdict)
+                    if _is_there(session, row, submission):
+                        return
+                    if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
+                        row.place = _free_place(session, row.task)
+                    row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
+                    session.add(
+                        JudgementRow(
+                            submission=submission,
+                            assignment_id=row.id,
+                            verdict=write_verdict(verdict),
+                            comment=comment,
+                            flagged=flagged,
+                            seconds=seconds,
+                            created_at=self._clock(),
+                        )
+                    )
+                return
+            except IntegrityError:  # sent twice at once, or a place that somebody else took: look again
+                continue
+
+    def skip(self, person: Person, assignment: int) -> None:
+        """Somebody else is asked. Raises NotYours; AlreadyJudged."""
+        with self._database.transaction() as session:
+            row = _of(session, person, assignment)
+            if row.state == State.JUDGED:
+                raise AlreadyJudged(f"assignment {assignment}")
+            row.state, row.place, row.ended_at = State.SKIPPED, None, self._clock()
+
+    def undo(self, person: Person) -> Asked | None:
+        """Takes back the last thing that this person said or skipped, and asks again; None where there is nothing."""
+        ended = (AssignmentRow.annotator_id == person.id) & AssignmentRow.ended_at.is_not(None)
+        current = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
+        with self._database.transaction() as session:
+            said = session.execute(
+                select(AssignmentRow, JudgementRow)
+                .outerjoin(JudgementRow, current)
+                .where(ended)
+                .order_by(AssignmentRow.ended_at.desc())
+                .limit(1)
+            ).first()
+            if said is None:
+                return None
+            row, judgement = said
+            row.place = row.place if row.place is not None else _free_place(session, row.task)
+            row.state, row.expires_at, row.ended_at = State.OPEN, self._clock() + LEASE_S, None
+            if judgement is not None:
+                judgement.withdrawn_at = self._clock()
+            return _asked(session, row)
+
+    def judged(self) -> Iterator[Judgement]:
+        """All that stands, oldest first."""
+        with self._database.transaction() as session:
+            rows = session.execute(
+                select(JudgementRow, AssignmentRow, AnnotatorRow.name)
+                .join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
+                .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
+                .where(JudgementRow.withdrawn_at.is_(None))
+                .order_by(JudgementRow.id)
+            ).all()
+        for said, row, name in rows:
+            task = _task(row.task)
+            yield Judgement(
+                task,
+                name,
+                read_verdict(task, said.verdict),
+                tuple(row.shown),
+                said.comment,
+                said.flagged,
+                said.seconds,
+                said.created_at,
+            )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _free_place(session: Session, task: TaskRow) -> int:
+    """The first one that nobody holds; beyond `wanted` for who comes back late."""
+    taken = set(session.scalars(select(AssignmentRow.place).where(AssignmentRow.task_id == task.id)))
+    return next(place for place in range(len(taken) + 1) if place not in taken)
+
+
+def _of(session: Session, person: Person, assignment: int) -> AssignmentRow:
+    row = session.get(AssignmentRow, assignment)
+    if row is None or row.annotator_id != person.id:
+        raise NotYours(f"no assignment {assignment} of {person.name}")
+    return row
+
+
+def _is_there(session: Session, row: AssignmentRow, submission: str) -> bool:
+    """Whether this was sent before. Raises AlreadyJudged where something else was."""
+    if session.scalar(select(JudgementRow.id).where(JudgementRow.submission == submission)) is not None:
+        return True
+    if row.state == State.JUDGED:
+        raise AlreadyJudged(f"assignment {row.id}")
+    return False
+
+
+def _asked(session: Session, row: AssignmentRow) -> Asked:
+    last = session.scalar(
+        select(JudgementRow).where(JudgementRow.assignment_id == row.id).order_by(JudgementRow.id.desc()).limit(1)
+    )
+    task = _task(row.task)
+    return Asked(row.id, task, tuple(row.shown), row.draft, None if last is None else read_verdict(task, last.verdict))
+
+
+def _task(row: TaskRow) -> Task:
+    prompt = row.prompt if isinstance(row.prompt, str) else tuple(Message(**turn) for turn in row.prompt)
+    answers = tuple(Answer(**answer) for answer in row.answers)
+    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority, row.batch)
+    return task if row.gold is None else _with_gold(task, row.gold)
+
+
+def _with_gold(task: Task, tree: Any) -> Task:
+    return replace(task, gold=read_verdict(task, tree))
+
+
+def _row(task: Task, now: float) -> TaskRow:
+    return TaskRow(
+        key=task.key,
+        kind=task.kind,
+        prompt=task.prompt if isinstance(task.prompt, str) else [asdict(turn) for turn in task.prompt],
+        answers=[asdict(answer) for answer in task.answers],
+        gold=None if task.gold is None else write_verdict(task.gold),
+        wanted=task.wanted,
+        priority=task.priority,
+        batch=task.batch,
+        created_at=now,
+    )

@@ -1,0 +1,30 @@
+"""Each test of a store runs with SQLite, and in `make test-system` with a real PostgreSQL too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from .postgres import postgresql, programs
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    if programs() is None:
+        pytest.skip("needs PostgreSQL (Debian package postgresql)")
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/judgements.db"
+    found: str = request.getfixturevalue("postgresql_url")
+    engine = create_engine(found.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+    engine.dispose()
+    return found

@@ -1,0 +1,281 @@
+"""Nothing that people say is lost, none of it counts twice, and nobody is in another's way."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from plaudit.errors import ConfigurationError, DependencyUnreachable
+from plaudit.feedback.database import Database, open_database
+from plaudit.feedback.schema import Base, Role
+from plaudit.feedback.store import LEASE_S, AlreadyJudged, Asked, NotYours, Person, Store
+from plaudit.feedback.tasks import Answer, Kind, Message, Ranks, Rating, Task, WrongVerdict
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    found = open_database(url)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def store(database: Database, clock: Clock) -> Store:
+    return Store(database, clock=clock, seed=0)
+
+
+def person(store: Store, name: str) -> Person:
+    found = store.sign_in(store.add_person(name))
+    assert found is not None
+    return found
+
+
+def ratings(count: int, **changes: object) -> list[Task]:
+    return [Task(f"{i:03}", Kind.RATING, f"prompt {i}", (Answer(f"answer {i}"),), **changes) for i in range(count)]
+
+
+def ask(store: Store, who: Person) -> Asked:
+    found = store.next(who)
+    assert found is not None
+    return found
+
+
+def rate(store: Store, who: Person, stars: int = 3, submission: str | None = None) -> Asked:
+    asked = ask(store, who)
+    store.judge(who, asked.assignment, submission or f"{who.name}/{asked.task.key}", Rating(stars))
+    return asked
+
+
+def test_people_sign_in_with_a_token_that_is_nowhere(store: Store, url: str, tmp_path: Path) -> None:
+    token = store.add_person("Ada", Role.ADMIN)
+    ada = store.sign_in(token)
+    assert ada is not None
+    assert (ada.name, ada.role) == ("Ada", Role.ADMIN)
+    assert store.sign_in("another") is None
+    again = store.add_person("Ada")
+    assert store.sign_in(token) is None, "the link was told anew"
+    assert store.sign_in(again) == Person(ada.id, "Ada", Role.ANNOTATOR)
+    for file in tmp_path.glob("judgements.db*"):
+        assert again.encode() not in file.read_bytes()
+
+
+def test_a_task_is_what_it_was_and_once(store: Store) -> None:
+    conversation = (Message("user", "مرحبا"), Message("assistant", "你好 <b>&"), Message("user", "so?"))
+    task = Task(
+        "k/1", Kind.RANK, conversation, (Answer("a", "m1"), Answer("b\n", "m2"), Answer("c")), gold=Ranks((1, 2, 2))
+    )
+    assert store.add_tasks([task, *ratings(2)]) == 3
+    assert store.add_tasks([task, *ratings(3)]) == 1
+    seen = []
+    ada = person(store, "Ada")
+    while (asked := store.next(ada)) is not None:
+        seen.append(asked.task)
+        store.skip(ada, asked.assignment)
+    assert task in seen
+    assert len(seen) == 4
+
+
+def test_who_comes_back_is_at_the_same_task_with_what_was_typed(store: Store) -> None:
+    store.add_tasks(Task(str(i), Kind.RANK, "p", tuple(map(Answer, "abcdef"))) for i in range(5))
+    ada = person(store, "Ada")
+    asked = ask(store, ada)
+    store.save_draft(ada, asked.assignment, {"comment": "half a thou"})
+    again = ask(store, ada)
+    assert (again.assignment, again.shown, again.draft) == (asked.assignment, asked.shown, {"comment": "half a thou"})
+    assert sorted(asked.shown) == list(range(6))
+    store.judge(ada, asked.assignment, "s", Ranks((1, 2, 3, 4, 5, 6)))
+    orders = {asked.shown}
+    while (asked := store.next(ada)) is not None:
+        orders.add(asked.shown)
+        store.skip(ada, asked.assignment)
+    assert len(orders) > 2, "each task has an order of its own"
+
+
+def test_sent_twice_it_is_one(store: Store) -> None:
+    store.add_tasks(ratings(1))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    asked = ask(store, ada)
+    for _ in range(2):
+        store.judge(ada, asked.assignment, "the page's", Rating(4), comment="fine", flagged=True, seconds=7.5)
+    with pytest.raises(AlreadyJudged):
+        store.judge(ada, asked.assignment, "another window's", Rating(1))
+    with pytest.raises(AlreadyJudged):
+        store.skip(ada, asked.assignment)
+    for other in (bob, Person(99, "nobody", Role.ANNOTATOR)):
+        with pytest.raises(NotYours):
+            store.judge(other, asked.assignment, "x", Rating(1))
+    [said] = store.judged()
+    assert (said.person, said.verdict, said.comment, said.flagged, said.seconds) == (
+        "Ada",
+        Rating(4),
+        "fine",
+        True,
+        7.5,
+    )
+
+
+def test_what_does_not_fit_is_refused_and_nothing_has_happened(store: Store) -> None:
+    store.add_tasks(ratings(1))
+    ada = person(store, "Ada")
+    asked = ask(store, ada)
+    with pytest.raises(WrongVerdict):
+        store.judge(ada, asked.assignment, "s", Ranks((1, 2)))
+    assert ask(store, ada).assignment == asked.assignment
+    assert list(store.judged()) == []
+
+
+def test_when_the_time_is_over_somebody_else_is_asked_and_both_count(store: Store, clock: Clock) -> None:
+    store.add_tasks(ratings(1))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    late = ask(store, ada)
+    assert store.next(bob) is None, "its only place is held"
+    clock.now += LEASE_S
+    rate(store, bob, 2)
+    store.save_draft(ada, late.assignment, "still at it")
+    store.judge(ada, late.assignment, "late", Rating(5))
+    assert {said.person: said.verdict for said in store.judged()} == {"Ada": Rating(5), "Bob": Rating(2)}
+    assert store.next(person(store, "Cem")) is None
+
+
+def test_what_is_skipped_goes_to_somebody_else(store: Store) -> None:
+    store.add_tasks(ratings(1))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    store.skip(ada, ask(store, ada).assignment)
+    assert store.next(ada) is None
+    assert ask(store, bob).task.key == "000"
+
+
+def test_the_last_thing_said_can_be_taken_back(store: Store) -> None:
+    store.add_tasks(ratings(3))
+    ada = person(store, "Ada")
+    first, second = rate(store, ada, 1), rate(store, ada, 2)
+    third = ask(store, ada)
+    back = store.undo(ada)
+    assert back is not None
+    assert (back.assignment, back.before) == (second.assignment, Rating(2))
+    assert [said.task.key for said in store.judged()] == [first.task.key]
+    store.judge(ada, back.assignment, "better", Rating(5))
+    assert [said.verdict for said in store.judged()] == [Rating(1), Rating(5)]
+    assert ask(store, ada).assignment == third.assignment
+    store.skip(ada, third.assignment)
+    skipped = store.undo(ada)
+    assert skipped is not None
+    assert skipped.before is None
+    assert store.undo(person(store, "Bob")) is None
+
+
+def test_urgent_ones_come_first_and_what_others_have_begun(store: Store) -> None:
+    store.add_tasks(ratings(4, wanted=2))
+    store.add_tasks([Task("urgent", Kind.RATING, "p", (Answer("a"),), priority=1.0, wanted=2)])
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    assert rate(store, ada).task.key == "urgent"
+    begun = rate(store, ada).task.key
+    assert [rate(store, bob).task.key for _ in range(2)] == ["urgent", begun]
+
+
+def test_questions_with_a_known_answer_are_mixed_in_for_all(store: Store) -> None:
+    store.add_tasks(ratings(150, wanted=1))
+    store.add_tasks(Task(f"gold {i}", Kind.RATING, "p", (Answer("a"),), gold=Rating(1)) for i in range(40))
+    for name in ("Ada", "Bob"):
+        who = person(store, name)
+        asked = [rate(store, who).task for _ in range(60)]
+        golds = [at for at, task in enumerate(asked) if task.gold is not None]
+        assert 1 <= len(golds) <= 16, "one in ten"
+        assert len(set(asked)) == 60
+
+
+def test_many_people_at_once_hold_each_place_once(store: Store, database: Database) -> None:
+    tasks, people = 12, 16
+    store.add_tasks(ratings(tasks, wanted=3))
+    everybody = [person(store, f"P{i}") for i in range(people)]
+    begin = threading.Barrier(people)
+
+    def work(who: Person) -> int:
+        mine, done = Store(database), 0  # with a clock that goes
+        begin.wait()
+        while mine.next(who) is not None:
+            rate(mine, who)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(people) as pool:
+        assert sum(pool.map(work, everybody)) == 3 * tasks
+    said = list(store.judged())
+    assert Counter(one.task.key for one in said) == {task.key: 3 for task in ratings(tasks)}
+    assert len({(one.person, one.task.key) for one in said}) == len(said)
+
+
+WORKER = """
+import json, sys
+from plaudit.feedback.database import open_database
+from plaudit.feedback.store import Store
+from plaudit.feedback.tasks import Rating
+
+store = Store(open_database(sys.argv[1]))
+who = store.sign_in(sys.argv[2])
+while (asked := store.next(who)) is not None:
+    store.judge(who, asked.assignment, f"{who.name}/{asked.task.key}", Rating(3))
+    print(json.dumps(asked.task.key), flush=True)
+"""
+
+
+def test_what_was_acknowledged_outlives_a_process_that_is_killed(store: Store, url: str) -> None:
+    store.add_tasks(ratings(300))
+    tokens = [store.add_person(f"P{i}") for i in range(3)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WORKER, url, token], stdout=subprocess.PIPE, text=True)
+        for token in tokens
+    ]
+    acknowledged = [json.loads(worker.stdout.readline()) for worker in workers]
+    time.sleep(0.5)
+    for worker in workers:
+        worker.send_signal(signal.SIGKILL)
+        acknowledged += [json.loads(line) for line in worker.communicate()[0].splitlines()]
+    said = Counter(one.task.key for one in store.judged())
+    assert set(acknowledged) <= said.keys()
+    assert set(said.values()) == {1}
+    again = subprocess.run([sys.executable, "-c", WORKER, url, tokens[0]], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert len(list(store.judged())) >= 300 - len(tokens) + 1, "all but what two others were at"
+
+
+def test_the_migrations_make_the_tables_of_the_schema(database: Database, url: str) -> None:
+    with database._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    open_database(url).close()  # a second time nothing is left to do
+
+
+@pytest.mark.parametrize("wrong", ["judgements.db", "mysql://a/b", "sqlite", "nosuch://x"])
+def test_what_is_no_url_is_said(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="sqlite"):
+        open_database(wrong)
+
+
+def test_a_database_that_is_away_is_named_without_its_password() -> None:
+    with pytest.raises(DependencyUnreachable, match="is it up") as caught:
+        open_database("postgresql://plaudit:sesame@127.0.0.1:1/judgements?connect_timeout=2")
+    assert "sesame" not in str(caught.value)
