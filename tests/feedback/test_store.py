@@ -19,7 +19,8 @@ from plaudit.errors import ConfigurationError, DependencyUnreachable
 from plaudit.feedback.database import Database, open_database
 from plaudit.feedback.schema import Base, Role
 from plaudit.feedback.store import LEASE_S, AlreadyJudged, Asked, NotYours, Person, Store
-from plaudit.feedback.tasks import Answer, Kind, Message, Ranks, Rating, Task, WrongVerdict
+from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, WrongVerdict
+from plaudit.trajectory import Message
 
 
 class Clock:

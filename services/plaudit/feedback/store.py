@@ -5,6 +5,7 @@
     next                      the task that this person is at, else another one           -> Asked
     save_draft                what is typed and not yet sent
     judge, skip, undo         the end of it, and back
+    record                    what somebody said elsewhere
     judged                    everything that was said, with who said it                  -> Judgement
 
 Sent twice, by a double click or by a browser that did not hear the answer, a judgement is one. Whoever comes back after
@@ -25,7 +26,8 @@ from sqlalchemy.orm import Session, aliased
 
 from plaudit.feedback.database import Database
 from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
-from plaudit.feedback.tasks import Answer, Kind, Message, Task, Verdict, check, read_verdict, write_verdict
+from plaudit.feedback.tasks import Answer, Kind, Task, Verdict, check, read_verdict, write_verdict
+from plaudit.trajectory import Message
 
 LEASE_S = 1800.0
 """As long a person may be at one task before somebody else is asked."""
@@ -214,20 +216,44 @@ class Store:
                     if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
                         row.place = _free_place(session, row.task)
                     row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
-                    session.add(
-                        JudgementRow(
-                            submission=submission,
-                            assignment_id=row.id,
-                            verdict=write_verdict(verdict),
-                            comment=comment,
-                            flagged=flagged,
-                            seconds=seconds,
-                            created_at=self._clock(),
-                        )
-                    )
+                    said = _judgement(row, submission, verdict, self._clock())
+                    said.comment, said.flagged, said.seconds = comment, flagged, seconds
+                    session.add(said)
                 return
             except IntegrityError:  # sent twice at once, or a place that somebody else took: look again
                 continue
+
+    def record(self, task: Task, name: str, verdict: Verdict, *, created_at: float | None = None) -> bool:
+        """What somebody said elsewhere, once; whether it is new. Raises WrongVerdict.
+
+        A person of this name who is not known yet has no token, and cannot sign in.
+        """
+        check(task, verdict)
+        now = self._clock()
+        with self._database.transaction() as session:
+            person = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name)) or AnnotatorRow(
+                name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ANNOTATOR, created_at=now
+            )
+            asked = session.scalar(select(TaskRow).where(TaskRow.key == task.key)) or _row(task, now)
+            session.add_all((person, asked))
+            session.flush()
+            mine = (AssignmentRow.task_id == asked.id) & (AssignmentRow.annotator_id == person.id)
+            if session.scalar(select(AssignmentRow.id).where(mine)) is not None:
+                return False
+            said = AssignmentRow(
+                task=asked,
+                annotator_id=person.id,
+                place=_free_place(session, asked),
+                state=State.JUDGED,
+                shown=list(range(len(task.answers))),
+                asked_at=now,
+                expires_at=now,
+                ended_at=created_at or now,
+            )
+            session.add(said)
+            session.flush()
+            session.add(_judgement(said, f"import/{said.id}", verdict, created_at or now))
+        return True
 
     def skip(self, person: Person, assignment: int) -> None:
         """Somebody else is asked. Raises NotYours; AlreadyJudged."""
@@ -308,6 +334,19 @@ def _is_there(session: Session, row: AssignmentRow, submission: str) -> bool:
     return False
 
 
+def _judgement(row: AssignmentRow, submission: str, verdict: Verdict, at: float) -> JudgementRow:
+    """Without a comment."""
+    return JudgementRow(
+        submission=submission,
+        assignment_id=row.id,
+        verdict=write_verdict(verdict),
+        comment="",
+        flagged=False,
+        seconds=0.0,
+        created_at=at,
+    )
+
+
 def _asked(session: Session, row: AssignmentRow) -> Asked:
     last = session.scalar(
         select(JudgementRow).where(JudgementRow.assignment_id == row.id).order_by(JudgementRow.id.desc()).limit(1)
@@ -331,7 +370,7 @@ def _row(task: Task, now: float) -> TaskRow:
     return TaskRow(
         key=task.key,
         kind=task.kind,
-        prompt=task.prompt if isinstance(task.prompt, str) else [asdict(turn) for turn in task.prompt],
+        prompt=task.prompt if isinstance(task.prompt, str) else [turn._asdict() for turn in task.prompt],
         answers=[asdict(answer) for answer in task.answers],
         gold=None if task.gold is None else write_verdict(task.gold),
         wanted=task.wanted,

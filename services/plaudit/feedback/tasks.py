@@ -20,6 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from plaudit.settings import STRICT
+from plaudit.trajectory import Message
 
 
 class Kind(StrEnum):
@@ -86,14 +87,6 @@ class Answer:
 
     text: str
     source: str = ""  # the model or the person that wrote it; never shown to who judges
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A turn of a conversation."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)

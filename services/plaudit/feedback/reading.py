@@ -1,0 +1,117 @@
+"""Tasks from rows of data, and judgements that a team already has.
+
+    row                                        becomes
+    {prompt}                                   a task: demonstration
+    {prompt, response}                         a task: rating, thumbs
+    {prompt, responses}                        a task: compare (two of them), rank
+    {prompt, response, score}                  a judgement, 1 to 5 stars
+    {prompt, response, thumb}                  a judgement, of a log: true, "up", 1, or false, "down", -1, 0
+    {prompt, responses, ranks}                 a judgement, of equal ranks a tie
+    {prompt, chosen, rejected}, transcripts    a judgement, as in every shape that `plaudit reward-model` reads
+
+`id` names a task (else its content does), `sources` who wrote the responses, `annotator` who judged.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict
+from plaudit.preferences.reading import Ranking, ranking_of
+from plaudit.rows import DataSettings, Row, read_rows
+from plaudit.trajectory import Message
+
+NOBODY = "imported"
+"""Who judged, where a row does not say."""
+THUMBS = {"up": True, "down": False, 1: True, 0: False, -1: False}  # True is 1, False is 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What somebody said elsewhere."""
+
+    task: Task
+    person: str
+    verdict: Verdict
+
+
+def read_tasks(data: DataSettings, kind: Kind, *, wanted: int = 1, batch: str = "") -> list[Task]:
+    """One for each row. ConfigurationError names the first row that is none."""
+    return [_task(row, kind, wanted, batch) for row in read_rows(data)]
+
+
+def read_judged(data: DataSettings) -> Iterator[Judged]:
+    """Row by row; ConfigurationError names the first that says nothing."""
+    for row in read_rows(data):
+        yield _judged(row)
+
+
+def _task(row: Row, kind: Kind, wanted: int, batch: str) -> Task:
+    texts: list[str] = []
+    if kind in (Kind.THUMBS, Kind.RATING):
+        texts = [row.text("response")]
+    elif kind in (Kind.COMPARE, Kind.RANK):
+        texts = _texts(row, "responses")
+    return _made(row, kind, row.prompt(), texts, wanted, batch)
+
+
+def _judged(row: Row) -> Judged:
+    if row.get("thumb") is None and row.get("score") is None:
+        return _ranked(row, ranking_of(row))
+    verdict = _rating(row) if row.get("thumb") is None else _thumb(row)
+    kind = Kind.RATING if isinstance(verdict, Rating) else Kind.THUMBS
+    return Judged(_made(row, kind, row.prompt(), [row.text("response")]), _person(row), verdict)
+
+
+def _ranked(row: Row, ranking: Ranking) -> Judged:
+    prompts = {side.prompt for side in ranking.sides}
+    if len(prompts) > 1:
+        raise row.error("chosen", "and 'rejected' answer two prompts: a person compares answers to one")
+    kind = Kind.COMPARE if len(ranking.sides) == 2 else Kind.RANK
+    order = {rank: place for place, rank in enumerate(sorted(set(ranking.ranks)), start=1)}
+    verdict = Ranks(tuple(order[rank] for rank in ranking.ranks))
+    task = _made(row, kind, prompts.pop(), [side.response for side in ranking.sides])
+    return Judged(task, _person(row), verdict)
+
+
+def _thumb(row: Row) -> Thumb:
+    given = row["thumb"]
+    if not isinstance(given, str | int) or given not in THUMBS:
+        raise row.error("thumb", "is none of true, false, 'up', 'down', 1, 0, -1")
+    return Thumb(THUMBS[given])
+
+
+def _rating(row: Row) -> Rating:
+    score = row.number("score")
+    if score not in (1, 2, 3, 4, 5):
+        raise row.error("score", f"is {score:g}: people here give 1, 2, 3, 4 or 5")
+    return Rating(int(score))
+
+
+def _made(
+    row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str], wanted: int = 1, batch: str = ""
+) -> Task:
+    sources = _texts(row, "sources") if row.get("sources") is not None else [""] * len(texts)
+    if len(sources) != len(texts):
+        raise row.error("sources", f"has {len(sources)} entries for {len(texts)} responses")
+    answers = tuple(map(Answer, texts, sources))
+    try:
+        return Task(_key(row, kind, prompt, texts), kind, prompt, answers, wanted, batch=batch)
+    except ValueError as error:
+        raise row.error("responses", f"do not fit: {error}") from None
+
+
+def _key(row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str]) -> str:
+    if row.get("id") is not None:
+        return row.text("id")
+    return hashlib.sha256(json.dumps([kind, prompt, texts]).encode()).hexdigest()[:24]
+
+
+def _person(row: Row) -> str:
+    return NOBODY if row.get("annotator") is None else row.text("annotator")
+
+
+def _texts(row: Row, field: str) -> list[str]:
+    given = Row({f"{field}[{at}]": text for at, text in enumerate(row.require(field, list))}, row.where)
+    return [given.text(name) for name in given]
