@@ -1,0 +1,92 @@
+"""How far people agree beyond chance: Krippendorff's alpha, for each kind of task.
+
+1: everybody says the same. 0: no more alike than by chance. Below: less than that. (K. Krippendorff, Content Analysis,
+2nd ed. 2004, ch. 11; by the package of that name.) It takes any number of people, of whom each judged what they judged.
+
+    what is compared                                                            values
+    thumbs                                                                      down, up: alike or not
+    stars                                                                       1 to 5: near ones differ less
+    ranks, of each two answers: the first is better, as good, or worse          -1, 0, 1: the same
+
+Its standard error is the spread of alphas of tasks drawn anew, with replacement: those of one task hang together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from krippendorff import alpha as krippendorff_alpha
+
+from plaudit.feedback.store import Judgement
+from plaudit.feedback.tasks import Kind, Ranks, Rating, Thumb
+from plaudit.uncertainty import Estimate
+
+RESAMPLED = 200
+"""Times, for the standard error."""
+VALUES = {Kind.THUMBS: (-1, 1), Kind.RATING: (1, 2, 3, 4, 5), Kind.COMPARE: (-1, 0, 1), Kind.RANK: (-1, 0, 1)}
+"""Of what can be alike: demonstrations cannot."""
+
+Counts = npt.NDArray[np.int64]
+"""(units, values): how many people gave each value to each unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Of one kind of task."""
+
+    alpha: Estimate | None  # None: all that was said is one value, or by one person
+    tasks: int  # that two people judged at least
+    people: int
+
+
+def agreements(judgements: Iterable[Judgement], *, seed: int = 0) -> dict[Kind, Agreement]:
+    """By kind, of the kinds that there are."""
+    by_kind: dict[Kind, list[Judgement]] = defaultdict(list)
+    for judgement in judgements:
+        if judgement.task.kind in VALUES:
+            by_kind[judgement.task.kind].append(judgement)
+    return {kind: _agreement(kind, found, np.random.default_rng(seed)) for kind, found in by_kind.items()}
+
+
+def _agreement(kind: Kind, judgements: list[Judgement], random: np.random.Generator) -> Agreement:
+    counts: dict[str, dict[int, Counts]] = defaultdict(lambda: defaultdict(lambda: np.zeros(len(VALUES[kind]), int)))
+    for judgement in judgements:
+        for unit, value in _values(judgement):
+            counts[judgement.task.key][unit][VALUES[kind].index(value)] += 1
+    tasks = [np.array(list(units.values())) for units in counts.values()]
+    compared = [units for units in tasks if units.sum(axis=1).max() > 1]
+    people = len({judgement.person for judgement in judgements})
+    return Agreement(_estimate(kind, compared, random), len(compared), people)
+
+
+def _values(judgement: Judgement) -> Iterator[tuple[int, int]]:
+    """(unit within the task, value)."""
+    match judgement.verdict:
+        case Thumb(up):
+            yield 0, 1 if up else -1
+        case Rating(stars):
+            yield 0, stars
+        case Ranks(ranks):
+            for unit, (first, second) in enumerate(combinations(ranks, 2)):
+                yield unit, (second > first) - (second < first)
+
+
+def _estimate(kind: Kind, tasks: list[Counts], random: np.random.Generator) -> Estimate | None:
+    value = _alpha(kind, tasks)
+    if value is None:
+        return None
+    drawn = (random.integers(len(tasks), size=len(tasks)) for _ in range(RESAMPLED))
+    others = [found for places in drawn if (found := _alpha(kind, [tasks[at] for at in places])) is not None]
+    return Estimate(value, float(np.std(others, ddof=1)) if len(others) > 1 else None, len(tasks))
+
+
+def _alpha(kind: Kind, tasks: list[Counts]) -> float | None:
+    counts = np.concatenate(tasks) if tasks else np.zeros((0, 2), int)
+    if np.count_nonzero(counts.sum(axis=0)) < 2:
+        return None
+    level: Literal["nominal", "ordinal"] = "nominal" if kind is Kind.THUMBS else "ordinal"
+    return float(krippendorff_alpha(value_counts=counts, value_domain=VALUES[kind], level_of_measurement=level))

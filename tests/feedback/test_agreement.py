@@ -1,0 +1,106 @@
+"""Krippendorff's alpha against its definition, and what it says of people who guess."""
+
+import random
+from itertools import permutations
+
+import pytest
+
+from plaudit.feedback.agreement import agreements
+from plaudit.feedback.store import Judgement
+from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict
+
+
+def said(kind: Kind, task: object, person: str, verdict: Verdict) -> Judgement:
+    answers = {Kind.THUMBS: 1, Kind.RATING: 1, Kind.COMPARE: 2, Kind.RANK: 3, Kind.DEMONSTRATION: 0}[kind]
+    asked = Task(str(task), kind, "p", tuple(Answer(str(i)) for i in range(answers)))
+    return Judgement(asked, person, verdict, tuple(range(answers)), "", False, 1.0, 0.0)
+
+
+def by_definition(units: list[list[int]], ordinal: bool) -> float:
+    """1 - observed / expected disagreement, over all pairs of values (Krippendorff 2004, eq. 11.5 and 11.7)."""
+    units = [values for values in units if len(values) > 1]
+    values = [value for unit in units for value in unit]
+    n = len(values)
+    count = {value: values.count(value) for value in range(-1, 6)}
+
+    def distance(one: int, other: int) -> float:
+        low, high = sorted((one, other))
+        if not ordinal:
+            return float(low != high)
+        return (sum(count[value] for value in range(low, high + 1)) - (count[low] + count[high]) / 2) ** 2
+
+    observed = sum(
+        sum(distance(one, other) for one, other in permutations(unit, 2)) / (len(unit) - 1) for unit in units
+    )
+    expected = sum(distance(one, other) for one, other in permutations(values, 2)) / (n - 1)
+    return 1 - observed / expected
+
+
+@pytest.mark.parametrize("kind", [Kind.THUMBS, Kind.RATING])
+def test_it_is_what_the_definition_says(kind: Kind) -> None:
+    draw = random.Random(3)
+    judgements, units = [], []
+    for task in range(40):
+        right = draw.randint(1, 5)
+        stars = [right if draw.random() < 0.6 else draw.randint(1, 5) for _ in range(draw.randint(1, 4))]
+        ups = [star > 2 for star in stars]
+        verdicts = map(Rating, stars) if kind is Kind.RATING else map(Thumb, ups)
+        judgements += [said(kind, task, f"P{at}", verdict) for at, verdict in enumerate(verdicts)]
+        units.append(stars if kind is Kind.RATING else [1 if up else -1 for up in ups])
+    found = agreements(judgements)[kind]
+    assert found.alpha is not None
+    assert found.alpha.value == pytest.approx(by_definition(units, ordinal=kind is Kind.RATING))
+    assert found.tasks == sum(len(unit) > 1 for unit in units)
+    assert found.people == 4
+    assert 0.02 < found.alpha.standard_error < 0.2
+
+
+def test_of_ranks_each_two_answers_are_compared() -> None:
+    judgements = [
+        said(Kind.RANK, 1, "Ada", Ranks((1, 2, 3))),
+        said(Kind.RANK, 1, "Bob", Ranks((1, 3, 2))),
+        said(Kind.RANK, 2, "Ada", Ranks((2, 1, 1))),
+        said(Kind.RANK, 2, "Bob", Ranks((2, 1, 2))),
+    ]
+    found = agreements(judgements)[Kind.RANK].alpha
+    assert found is not None
+    units = [[1, 1], [1, 1], [1, -1], [-1, -1], [-1, 0], [0, 1]]
+    assert found.value == pytest.approx(by_definition(units, ordinal=True))
+
+
+def test_people_who_guess_do_not_agree() -> None:
+    draw = random.Random(0)
+    judgements = [
+        said(Kind.COMPARE, task, person, Ranks(draw.choice([(1, 2), (2, 1)])))
+        for task in range(400)
+        for person in ("Ada", "Bob", "Cem")
+    ]
+    found = agreements(judgements)[Kind.COMPARE].alpha
+    assert found is not None
+    assert abs(found.value) < 3 * found.standard_error < 0.15
+
+
+def test_the_standard_error_is_that_of_other_samples() -> None:
+    """Of a hundred data sets from the same people."""
+    alphas, errors = [], []
+    for seed in range(100):
+        draw = random.Random(seed)
+        judgements = []
+        for task in range(60):
+            right = draw.random() < 0.5
+            judgements += [said(Kind.THUMBS, task, p, Thumb(right ^ (draw.random() < 0.2))) for p in ("Ada", "Bob")]
+        found = agreements(judgements)[Kind.THUMBS].alpha
+        assert found is not None
+        alphas.append(found.value)
+        errors.append(found.standard_error)
+    spread = (sum((one - sum(alphas) / 100) ** 2 for one in alphas) / 99) ** 0.5
+    assert sum(errors) / 100 == pytest.approx(spread, rel=0.25)
+
+
+def test_where_nothing_can_be_compared_nothing_is_said() -> None:
+    alone = [said(Kind.RATING, task, "Ada", Rating(1 + task % 5)) for task in range(5)]
+    alike = [said(Kind.THUMBS, task, person, Thumb(True)) for task in range(5) for person in ("Ada", "Bob")]
+    written = [said(Kind.DEMONSTRATION, 1, "Ada", Demonstration("x"))]
+    found = agreements([*alone, *alike, *written])
+    assert {kind: one.alpha for kind, one in found.items()} == {Kind.RATING: None, Kind.THUMBS: None}
+    assert found[Kind.THUMBS].tasks == 5

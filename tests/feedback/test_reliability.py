@@ -1,0 +1,69 @@
+"""People of known reliability are found out."""
+
+import random
+
+import pytest
+from scipy.stats import spearmanr
+
+from plaudit.feedback.reliability import reliabilities
+from plaudit.feedback.store import Judgement
+from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Task, Thumb
+
+PEOPLE = 16
+
+
+def judge(task: Task, person: str, verdict: Ranks | Thumb | Demonstration) -> Judgement:
+    return Judgement(task, person, verdict, tuple(range(len(task.answers))), "", False, 1.0, 0.0)
+
+
+def crowd(seed: int, tasks: int, gold: int = 0) -> tuple[list[Judgement], dict[str, float]]:
+    """Each compares two answers, right with a probability of their own; five people a task, all of them where it is gold."""
+    draw = random.Random(seed)
+    truth = {f"P{at:02}": 0.55 + 0.4 * at / (PEOPLE - 1) for at in range(PEOPLE)}
+    judgements = []
+    for at in range(tasks + gold):
+        right, wrong = draw.sample([Ranks((1, 2)), Ranks((2, 1))], 2)
+        known = right if at >= tasks else None
+        task = Task(str(at), Kind.COMPARE, "p", (Answer("a"), Answer("b")), gold=known)
+        for person in truth if known else draw.sample(sorted(truth), 5):
+            judgements.append(judge(task, person, right if draw.random() < truth[person] else wrong))
+    return judgements, truth
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_planted_reliabilities_are_recovered(seed: int) -> None:
+    judgements, truth = crowd(seed, tasks=600)
+    found = reliabilities(judgements)
+    assert found.keys() == truth.keys()
+    assert spearmanr([found[person].consensus for person in truth], list(truth.values())).statistic >= 0.9
+    assert all(abs(found[person].consensus - truth[person]) < 0.12 for person in truth)
+    assert sum(one.questions for one in found.values()) == len(judgements)
+
+
+def test_known_answers_say_who_was_right() -> None:
+    judgements, truth = crowd(0, tasks=50, gold=200)
+    for person, found in reliabilities(judgements).items():
+        assert found.known is not None
+        assert found.known.n == 200
+        assert abs(found.known.value - truth[person]) < 4 * found.known.standard_error
+
+
+def test_people_who_guess_are_told_from_who_knows() -> None:
+    """And nobody is found out where there is nothing to find: a control."""
+    draw = random.Random(1)
+    tasks = [Task(str(at), Kind.THUMBS, "p", (Answer("a"),)) for at in range(300)]
+    knows = [
+        judge(task, person, Thumb(at % 2 == 0)) for at, task in enumerate(tasks) for person in ("Ada", "Bob", "Cem")
+    ]
+    guesses = [judge(task, "Dan", Thumb(draw.random() < 0.5)) for task in tasks]
+    found = reliabilities(knows + guesses)
+    assert min(found[person].consensus for person in ("Ada", "Bob", "Cem")) > 0.97
+    assert abs(found["Dan"].consensus - 0.5) < 0.1
+
+
+def test_who_shares_no_question_is_not_judged() -> None:
+    alone = [judge(Task(str(at), Kind.THUMBS, "p", (Answer("a"),)), "Ada", Thumb(True)) for at in range(4)]
+    wrote = [judge(Task("d", Kind.DEMONSTRATION, "p"), "Bob", Demonstration("x"))]
+    found = reliabilities([*alone, *wrote])
+    assert (found["Ada"].consensus, found["Ada"].known, found["Ada"].questions) == (None, None, 4)
+    assert found["Bob"].questions == 0
