@@ -17,7 +17,7 @@ def judge(task: Task, person: str, verdict: Ranks | Thumb | Demonstration) -> Ju
 
 
 def crowd(seed: int, tasks: int, gold: int = 0) -> tuple[list[Judgement], dict[str, float]]:
-    """Each compares two answers, right with a probability of their own; five people a task, all of them where it is gold."""
+    """Each compares two answers, and is right with a probability of their own; five a task, all of them at gold ones."""
     draw = random.Random(seed)
     truth = {f"P{at:02}": 0.55 + 0.4 * at / (PEOPLE - 1) for at in range(PEOPLE)}
     judgements = []
@@ -25,8 +25,8 @@ def crowd(seed: int, tasks: int, gold: int = 0) -> tuple[list[Judgement], dict[s
         right, wrong = draw.sample([Ranks((1, 2)), Ranks((2, 1))], 2)
         known = right if at >= tasks else None
         task = Task(str(at), Kind.COMPARE, "p", (Answer("a"), Answer("b")), gold=known)
-        for person in truth if known else draw.sample(sorted(truth), 5):
-            judgements.append(judge(task, person, right if draw.random() < truth[person] else wrong))
+        people = list(truth) if known else draw.sample(sorted(truth), 5)
+        judgements += [judge(task, one, right if draw.random() < truth[one] else wrong) for one in people]
     return judgements, truth
 
 
