@@ -17,7 +17,7 @@ def judge(task: Task, person: str, verdict: Ranks | Thumb | Demonstration) -> Ju
 
 
 def crowd(seed: int, tasks: int, gold: int = 0) -> tuple[list[Judgement], dict[str, float]]:
-    """Each compares two answers, and is right with a probability of their own; five a task, all of them at gold ones."""
+    """Each compares two answers, right with a probability of their own; five of them a task, all at gold ones."""
     draw = random.Random(seed)
     truth = {f"P{at:02}": 0.55 + 0.4 * at / (PEOPLE - 1) for at in range(PEOPLE)}
     judgements = []
