@@ -100,6 +100,11 @@ def test_a_task_is_what_it_was_and_once(store: Store) -> None:
     assert len(seen) == 4
 
 
+def test_more_tasks_than_a_query_has_room_for_are_added(store: Store) -> None:
+    assert store.add_tasks(ratings(2500)) == 2500
+    assert store.add_tasks(ratings(2600)) == 100
+
+
 def test_who_comes_back_is_at_the_same_task_with_what_was_typed(store: Store) -> None:
     store.add_tasks(Task(str(i), Kind.RANK, "p", tuple(map(Answer, "abcdef"))) for i in range(5))
     ada = person(store, "Ada")

@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -33,6 +34,8 @@ LEASE_S = 1800.0
 """As long a person may be at one task before somebody else is asked."""
 GOLD_EVERY = 10
 """One in so many is a question whose answer is known, where there is one that this person has not seen."""
+AT_ONCE = 1000
+"""Tasks that are looked for in one query: a database takes so many parameters."""
 CANDIDATES = 64
 """Among so many of the next tasks one is drawn: not everybody wants the same one."""
 
@@ -108,11 +111,14 @@ class Store:
 
     def add_tasks(self, tasks: Iterable[Task]) -> int:
         """How many were new."""
-        new = {task.key: task for task in tasks}
+        coming = iter({task.key: task for task in tasks}.items())
+        added = 0
         with self._database.transaction() as session:
-            known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(new))))
-            session.add_all(_row(task, self._clock()) for key, task in new.items() if key not in known)
-        return len(new) - len(known)
+            while some := dict(islice(coming, AT_ONCE)):
+                known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(some))))
+                session.add_all(_row(task, self._clock()) for key, task in some.items() if key not in known)
+                added += len(some) - len(known)
+        return added
 
     def next(self, person: Person) -> Asked | None:
         """The one that this person is at; else one that needs another judgement, the most urgent ones first."""
