@@ -6,5 +6,6 @@ schema.py       the tables, and migrations/ that make them
 reading.py      tasks from rows of data, and judgements that a team already has
 exporting.py    judgements in the forms that trainers read
 agreement.py    how far people agree beyond chance
+bias.py         whether people went by length, or by place
 reliability.py  how far each person can be relied on
 """

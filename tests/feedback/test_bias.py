@@ -1,0 +1,51 @@
+"""People who go by length or by place are seen to; people who don't are not."""
+
+import random
+
+import pytest
+
+from plaudit.feedback.bias import bias, bias_by_person
+from plaudit.feedback.store import Judgement
+from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task
+
+
+def ranked(texts: tuple[str, ...], ranks: tuple[int, ...], shown: tuple[int, ...], person: str = "Ada") -> Judgement:
+    task = Task("t", Kind.RANK, "p", tuple(map(Answer, texts)))
+    return Judgement(task, person, Ranks(ranks), shown, "", False, 1.0, 0.0)
+
+
+def test_shares_are_those_of_pairs() -> None:
+    """Longest first: 3 > 2 > 1. It is better than one of the others, and ties with one."""
+    [found] = [bias([ranked(("aaa", "aa", "a"), (1, 2, 1), (2, 0, 1))])]
+    assert found.longer is not None
+    assert found.earlier is not None
+    assert found.longer.value == pytest.approx((1 + 0.5 + 0) / 3)
+    assert found.earlier.value == pytest.approx((0.5 + 1 + 1) / 3)  # 2 before 0, 2 before 1, 0 before 1
+
+
+def crowd(goes_by: str, seed: int) -> list[Judgement]:
+    draw, judgements = random.Random(seed), []
+    for _ in range(300):
+        texts = ("x" * draw.randint(1, 50), "y" * draw.randint(51, 99))
+        shown = (0, 1) if draw.random() < 0.5 else (1, 0)
+        better = {"length": 1, "place": shown[0], "neither": draw.randint(0, 1)}[goes_by]
+        if draw.random() < 0.4:
+            better = draw.randint(0, 1)
+        judgements.append(ranked(texts, (1, 2) if better == 0 else (2, 1), shown, goes_by))
+    return judgements
+
+
+def test_each_person_goes_by_something_else() -> None:
+    found = bias_by_person([one for goes_by in ("length", "place", "neither") for one in crowd(goes_by, 3)])
+    for person, (longer, earlier) in {"length": (0.8, 0.5), "place": (0.5, 0.8), "neither": (0.5, 0.5)}.items():
+        for estimate, expected in ((found[person].longer, longer), (found[person].earlier, earlier)):
+            assert estimate is not None
+            assert estimate.standard_error is not None
+            assert abs(estimate.value - expected) < 4 * estimate.standard_error
+            assert (estimate.errors - 0.5 / estimate.standard_error > 5) == (expected > 0.5)
+
+
+def test_of_what_is_not_ranked_nothing_is_said() -> None:
+    rated = Judgement(Task("t", Kind.RATING, "p", (Answer("a"),)), "Ada", Rating(3), (0,), "", False, 1.0, 0.0)
+    assert bias([rated]).longer is bias([]).earlier is None
+    assert bias([ranked(("aa", "bb"), (1, 2), (0, 1))]).longer is None, "of one length"
