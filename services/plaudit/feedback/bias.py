@@ -1,8 +1,8 @@
 """What else than quality people may have gone by: which answer is longer, which was shown first.
 
 Of each judgement that puts answers in order, the share of its pairs in which the longer one, or the one shown earlier,
-is the better one; a tie counts half. Where length or place says nothing, the mean over judgements is a half. Answers are
-shown in a random order, so a mean above it is people's doing for places; longer answers may well be better ones.
+is the better one; a tie counts half. Where length or place says nothing, the mean over judgements is a half. Answers
+are shown in a random order, so a mean above it is people's doing for places; longer answers may well be better ones.
 """
 
 from collections import defaultdict
