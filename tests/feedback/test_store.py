@@ -167,6 +167,17 @@ def test_when_the_time_is_over_somebody_else_is_asked_and_both_count(store: Stor
     assert store.next(person(store, "Cem")) is None
 
 
+def test_who_had_a_task_too_long_is_asked_again_where_nobody_else_is_left(store: Store, clock: Clock) -> None:
+    store.add_tasks(ratings(1))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    late = ask(store, ada)
+    store.save_draft(ada, late.assignment, "half of it")
+    clock.now += LEASE_S
+    store.skip(bob, ask(store, bob).assignment)
+    again = ask(store, ada)
+    assert (again.assignment, again.draft) == (late.assignment, "half of it")
+
+
 def test_what_is_skipped_goes_to_somebody_else(store: Store) -> None:
     store.add_tasks(ratings(1))
     ada, bob = person(store, "Ada"), person(store, "Bob")

@@ -17,6 +17,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -129,7 +130,8 @@ class Store:
                     return _asked(session, row)
                 self._release(session)
                 if (task := self._choose(session, person)) is None:
-                    return None
+                    again = self._reopen(session, person)
+                    return None if again is None else _asked(session, again)
                 if (row := self._assign(session, person, task)) is not None:
                     return _asked(session, row)
 
@@ -144,6 +146,17 @@ class Store:
             session.execute(
                 update(AssignmentRow).where(AssignmentRow.id.in_(ids)).values(state=State.RELEASED, place=None)
             )
+
+    def _reopen(self, session: Session, person: Person) -> AssignmentRow | None:
+        """A task that this person once had too long, and that still wants somebody."""
+        mine = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.RELEASED)
+        for row in session.scalars(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at)):
+            if (place := _free_place(session, row.task)) < row.task.wanted:
+                with suppress(IntegrityError), session.begin_nested():  # else somebody was quicker
+                    row.state, row.place, row.expires_at = State.OPEN, place, self._clock() + LEASE_S
+                    session.flush()
+                    return row
+        return None
 
     def _choose(self, session: Session, person: Person) -> TaskRow | None:
         gold = self._random.random() * GOLD_EVERY < 1
