@@ -4,6 +4,7 @@ tasks.py        a prompt, the answers to it, and a verdict on them
 store.py        who judges what: people, tasks, places; in SQLite or PostgreSQL (database.py)
 schema.py       the tables, and migrations/ that make them
 reading.py      tasks from rows of data, and judgements that a team already has
+label_studio.py out of its exports
 exporting.py    judgements in the forms that trainers read
 agreement.py    how far people agree beyond chance
 bias.py         whether people went by length, or by place
