@@ -1,12 +1,12 @@
 """People's judgements: what they are asked, what they said, and that none of it is lost.
 
-tasks.py        a prompt, the answers to it, and a verdict on them
-store.py        who judges what: people, tasks, places; in SQLite or PostgreSQL (database.py)
-schema.py       the tables, and migrations/ that make them
-reading.py      tasks from rows of data, and judgements that a team already has
-label_studio.py out of its exports
-exporting.py    judgements in the forms that trainers read
-agreement.py    how far people agree beyond chance
-bias.py         whether people went by length, or by place
-reliability.py  how far each person can be relied on
+tasks.py         a prompt, the answers to it, and a verdict on them
+store.py         who judges what: people, tasks, places; in SQLite or PostgreSQL (database.py)
+schema.py        the tables, and migrations/ that make them
+reading.py       tasks from rows of data, and judgements that a team already has
+label_studio.py  those in Label Studio's export
+exporting.py     judgements in the forms that trainers read
+agreement.py     how far people agree beyond chance
+bias.py          whether people went by length, or by place
+reliability.py   how far each person can be relied on
 """
