@@ -25,7 +25,6 @@ import ray
 import torch
 import torch.distributed
 from ray.exceptions import RayError, RayTaskError
-from safetensors import SafetensorError
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from plaudit.errors import PlauditError, RunFailed
@@ -192,7 +191,7 @@ def _failures_explained(rank: int, method: str) -> Iterator[None]:
     try:
         yield
     except RayTaskError as error:
-        if isinstance(error.cause, PlauditError | OSError | SafetensorError):  # as if it were done here
+        if isinstance(error.cause, PlauditError):
             raise error.cause from None
         raise RunFailed(f"learner rank {rank} failed in '{method}': {error.cause!r}") from error
     except RayError as error:  # its process, its node, or their memory
