@@ -247,7 +247,7 @@ def test_many_people_at_once_hold_each_place_once(store: Store, database: Databa
 
 
 WORKER = """
-import json, sys
+import json, sys, time
 from plaudit.feedback.database import open_database
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Rating
@@ -257,6 +257,7 @@ who = store.sign_in(sys.argv[2])
 while (asked := store.next(who)) is not None:
     store.judge(who, asked.assignment, f"{who.name}/{asked.task.key}", Rating(3))
     print(json.dumps(asked.task.key), flush=True)
+    time.sleep(float(sys.argv[3]))
 """
 
 
@@ -264,7 +265,7 @@ def test_what_was_acknowledged_outlives_a_process_that_is_killed(store: Store, u
     store.add_tasks(ratings(300))
     tokens = [store.add_person(f"P{i}") for i in range(3)]
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, url, token], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", WORKER, url, token, "0.05"], stdout=subprocess.PIPE, text=True)
         for token in tokens
     ]
     acknowledged = [json.loads(worker.stdout.readline()) for worker in workers]
@@ -275,7 +276,9 @@ def test_what_was_acknowledged_outlives_a_process_that_is_killed(store: Store, u
     said = Counter(one.task.key for one in store.judged())
     assert set(acknowledged) <= said.keys()
     assert set(said.values()) == {1}
-    again = subprocess.run([sys.executable, "-c", WORKER, url, tokens[0]], capture_output=True, text=True, timeout=120)
+    again = subprocess.run(
+        [sys.executable, "-c", WORKER, url, tokens[0], "0"], capture_output=True, text=True, timeout=120
+    )
     assert again.returncode == 0, again.stderr
     assert len(list(store.judged())) >= 300 - len(tokens) + 1, "all but what two others were at"
 
