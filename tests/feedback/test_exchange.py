@@ -126,8 +126,8 @@ def test_a_row_that_says_nothing_is_named(tmp_path: Path, row: dict[str, Any], t
 
 def test_rows_become_tasks(tmp_path: Path) -> None:
     rows = [{"prompt": "p", "responses": ["a", "b"], "sources": ["m1", "m2"], "id": "1"}]
-    [task] = read_tasks(written(tmp_path, rows), Kind.COMPARE, wanted=3, batch="first")
-    assert task == Task("1", Kind.COMPARE, "p", (Answer("a", "m1"), Answer("b", "m2")), 3, batch="first")
+    [task] = read_tasks(written(tmp_path, rows), Kind.COMPARE, wanted=3)
+    assert task == Task("1", Kind.COMPARE, "p", (Answer("a", "m1"), Answer("b", "m2")), 3)
     with pytest.raises(ConfigurationError, match="'responses' do not fit: a task of kind compare has 2 answers"):
         read_tasks(written(tmp_path, [{"prompt": "p", "responses": ["a"]}]), Kind.COMPARE)
     [written_by_people] = read_tasks(written(tmp_path, [{"prompt": "p"}]), Kind.DEMONSTRATION)

@@ -144,6 +144,14 @@ def test_sent_twice_it_is_one(store: Store) -> None:
     )
 
 
+def test_two_pages_may_name_what_they_send_alike(store: Store) -> None:
+    store.add_tasks(ratings(2))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    for who in (ada, bob):
+        rate(store, who, submission="1")
+    assert {said.person for said in store.judged()} == {"Ada", "Bob"}
+
+
 def test_what_does_not_fit_is_refused_and_nothing_has_happened(store: Store) -> None:
     store.add_tasks(ratings(1))
     ada = person(store, "Ada")

@@ -1,14 +1,14 @@
 """A database of judgements, in SQLite or PostgreSQL: open it, bring its tables up to date, work in transactions."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
@@ -16,8 +16,16 @@ from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 BUSY_MS = 10_000
 """SQLite has one writer at a time: so long a second one waits."""
+MOST_ATTEMPTS = 50
+"""Of a transaction: as many people may want one place at once."""
 MIGRATING = 7_115_212
 """The number of PostgreSQL's lock that whoever migrates holds: of several services that begin at once, one does."""
+
+T = TypeVar("T")
+
+
+class Outrun(Exception):
+    """Somebody else was quicker: what was read as free is not any more."""
 
 
 class Database:
@@ -32,6 +40,14 @@ class Database:
         """All of it is kept, or nothing."""
         with self._sessions() as session, session.begin():
             yield session
+
+    def attempt(self, work: Callable[[Session], T]) -> T:
+        """What `work` returns, in one transaction; from the start again where it, or a constraint, finds it outrun."""
+        for _ in range(MOST_ATTEMPTS - 1):
+            with suppress(IntegrityError, Outrun), self.transaction() as session:
+                return work(session)
+        with self.transaction() as session:
+            return work(session)
 
     def close(self) -> None:
         """Lets its connections go."""

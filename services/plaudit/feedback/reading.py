@@ -36,9 +36,9 @@ class Judged:
     verdict: Verdict
 
 
-def read_tasks(data: DataSettings, kind: Kind, *, wanted: int = 1, batch: str = "") -> list[Task]:
+def read_tasks(data: DataSettings, kind: Kind, *, wanted: int = 1) -> list[Task]:
     """One for each row. ConfigurationError names the first row that is none."""
-    return [_task(row, kind, wanted, batch) for row in read_rows(data)]
+    return [_task(row, kind, wanted) for row in read_rows(data)]
 
 
 def read_judged(data: DataSettings) -> Iterator[Judged]:
@@ -47,13 +47,13 @@ def read_judged(data: DataSettings) -> Iterator[Judged]:
         yield _judged(row)
 
 
-def _task(row: Row, kind: Kind, wanted: int, batch: str) -> Task:
+def _task(row: Row, kind: Kind, wanted: int) -> Task:
     texts: list[str] = []
     if kind in (Kind.THUMBS, Kind.RATING):
         texts = [row.text("response")]
     elif kind in (Kind.COMPARE, Kind.RANK):
         texts = _texts(row, "responses")
-    return _made(row, kind, row.prompt(), texts, wanted, batch)
+    return _made(row, kind, row.prompt(), texts, wanted)
 
 
 def _judged(row: Row) -> Judged:
@@ -89,15 +89,13 @@ def _rating(row: Row) -> Rating:
     return Rating(int(score))
 
 
-def _made(
-    row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str], wanted: int = 1, batch: str = ""
-) -> Task:
+def _made(row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str], wanted: int = 1) -> Task:
     sources = _texts(row, "sources") if row.get("sources") is not None else [""] * len(texts)
     if len(sources) != len(texts):
         raise row.error("sources", f"has {len(sources)} entries for {len(texts)} responses")
     answers = tuple(map(Answer, texts, sources))
     try:
-        return Task(_key(row, kind, prompt, texts), kind, prompt, answers, wanted, batch=batch)
+        return Task(_key(row, kind, prompt, texts), kind, prompt, answers, wanted)
     except ValueError as error:
         raise row.error("responses", f"do not fit: {error}") from None
 

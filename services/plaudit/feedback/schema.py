@@ -55,7 +55,6 @@ class AnnotatorRow(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)  # the token itself is nowhere
     role: Mapped[str] = mapped_column(String(20))
-    active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[float]
 
 
@@ -72,7 +71,6 @@ class TaskRow(Base):
     gold: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     wanted: Mapped[int]
     priority: Mapped[float] = mapped_column(index=True)
-    batch: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[float]
 
 
@@ -101,6 +99,7 @@ class JudgementRow(Base):
 
     __tablename__ = "judgements"
     __table_args__ = (
+        UniqueConstraint("assignment_id", "submission"),
         Index(
             "uq_judgements_current",
             "assignment_id",
@@ -111,8 +110,8 @@ class JudgementRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    submission: Mapped[str] = mapped_column(String(64), unique=True)  # the page's own: sent twice, it is the same
-    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), index=True)
+    submission: Mapped[str] = mapped_column(String(64))  # the page's own: sent twice, it is the same
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"))
     verdict: Mapped[dict[str, Any]] = mapped_column(JSON)
     comment: Mapped[str] = mapped_column(Text)
     flagged: Mapped[bool]  # something is wrong with the task

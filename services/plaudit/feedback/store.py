@@ -1,4 +1,5 @@
-"""Who judges what: people, tasks, and places. Every method is one transaction, and holds nothing afterwards.
+"""Who judges what: people, tasks, and places. Every method is one transaction, and holds nothing afterwards. Where two
+people want one place, the tables' constraints let one have it, and the other's transaction begins again.
 
     add_person, sign_in       a person has a token; its digest alone is kept
     add_tasks                 added again, they are the same
@@ -17,16 +18,14 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from plaudit.feedback.database import Database
+from plaudit.feedback.database import Database, Outrun
 from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
 from plaudit.feedback.tasks import Answer, Kind, Task, Verdict, check, read_verdict, write_verdict
 from plaudit.trajectory import Message
@@ -37,6 +36,8 @@ GOLD_EVERY = 10
 """One in so many is a question whose answer is known, where there is one that this person has not seen."""
 AT_ONCE = 1000
 """Tasks that are looked for in one query: a database takes so many parameters."""
+IMPORTED = "imported"
+"""The submission of what was said elsewhere."""
 CANDIDATES = 64
 """Among so many of the next tasks one is drawn: not everybody wants the same one."""
 
@@ -99,14 +100,14 @@ class Store:
             if row is None:
                 row = AnnotatorRow(name=name, created_at=self._clock())
                 session.add(row)
-            row.token_sha256, row.role, row.active = _digest(token), role, True
+            row.token_sha256, row.role = _digest(token), role
         return token
 
     def sign_in(self, token: str) -> Person | None:
-        """Whose token it is; None of nobody, or of somebody who is not active any more."""
+        """Whose token it is; None of nobody."""
         with self._database.transaction() as session:
             row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.token_sha256 == _digest(token)))
-            return Person(row.id, row.name, Role(row.role)) if row is not None and row.active else None
+            return None if row is None else Person(row.id, row.name, Role(row.role))
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -123,17 +124,21 @@ class Store:
 
     def next(self, person: Person) -> Asked | None:
         """The one that this person is at; else one that needs another judgement, the most urgent ones first."""
-        while True:
-            with self._database.transaction() as session:
-                if (row := self._open(session, person)) is not None:
-                    row.expires_at = self._clock() + LEASE_S
-                    return _asked(session, row)
-                self._release(session)
-                if (task := self._choose(session, person)) is None:
-                    again = self._reopen(session, person)
-                    return None if again is None else _asked(session, again)
-                if (row := self._assign(session, person, task)) is not None:
-                    return _asked(session, row)
+        return self._database.attempt(lambda session: self._next(session, person))
+
+    def _next(self, session: Session, person: Person) -> Asked | None:
+        row = self._open(session, person)
+        if row is None:
+            self._release(session)
+            task = self._choose(session, person)
+            row = self._reopen(session, person) if task is None else self._assign(session, person, task)
+        return None if row is None else self._ask(session, row)
+
+    def _ask(self, session: Session, row: AssignmentRow) -> Asked:
+        row.state, row.expires_at, row.ended_at = State.OPEN, self._clock() + LEASE_S, None
+        session.add(row)
+        session.flush()
+        return _asked(session, row)
 
     def _open(self, session: Session, person: Person) -> AssignmentRow | None:
         at = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.OPEN)
@@ -152,16 +157,14 @@ class Store:
         mine = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.RELEASED)
         for row in session.scalars(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at)):
             if (place := _free_place(session, row.task)) < row.task.wanted:
-                with suppress(IntegrityError), session.begin_nested():  # else somebody was quicker
-                    row.state, row.place, row.expires_at = State.OPEN, place, self._clock() + LEASE_S
-                    session.flush()
-                    return row
+                row.place = place
+                return row
         return None
 
     def _choose(self, session: Session, person: Person) -> TaskRow | None:
-        gold = self._random.random() * GOLD_EVERY < 1
-        for wanted in (gold, not gold):
-            if found := self._candidates(session, person, gold=wanted):
+        gold_first = self._random.random() * GOLD_EVERY < 1
+        for gold in (gold_first, not gold_first):
+            if found := self._candidates(session, person, gold=gold):
                 return self._random.choice(found)
         return None
 
@@ -170,39 +173,24 @@ class Store:
         mine, held = aliased(AssignmentRow), aliased(AssignmentRow)
         places = select(func.count(held.place)).where(held.task_id == TaskRow.id).correlate(TaskRow).scalar_subquery()
         asked = select(mine.id).where(mine.task_id == TaskRow.id, mine.annotator_id == person.id).exists()
-        free: ColumnElement[bool] = TaskRow.gold.is_not(None) if gold else places < TaskRow.wanted
-        known = TaskRow.gold.is_not(None) if gold else TaskRow.gold.is_(None)
+        wanted = TaskRow.gold.is_not(None) if gold else TaskRow.gold.is_(None) & (places < TaskRow.wanted)
         rows = session.execute(
             select(TaskRow, places)
-            .where(~asked, free, known)
+            .where(~asked, wanted)
             .order_by(TaskRow.priority.desc(), places.desc(), TaskRow.id)
             .limit(CANDIDATES)
         ).all()
         first = [(row.priority, taken) for row, taken in rows[:1]]
         return [row for row, taken in rows if gold or (row.priority, taken) in first]
 
-    def _assign(self, session: Session, person: Person, task: TaskRow) -> AssignmentRow | None:
-        """None where somebody else took the last place meanwhile, or this person is asked in another window."""
+    def _assign(self, session: Session, person: Person, task: TaskRow) -> AssignmentRow:
+        """Raises Outrun where somebody else took the last place."""
         place = _free_place(session, task)
         if place >= task.wanted and task.gold is None:
-            return None
+            raise Outrun
         shown = list(range(len(task.answers)))
         self._random.shuffle(shown)
-        row = AssignmentRow(
-            task=task,
-            annotator_id=person.id,
-            place=place,
-            state=State.OPEN,
-            shown=shown,
-            asked_at=self._clock(),
-            expires_at=self._clock() + LEASE_S,
-        )
-        try:
-            with session.begin_nested():
-                session.add(row)
-        except IntegrityError:
-            return None
-        return row
+        return AssignmentRow(task=task, annotator_id=person.id, place=place, shown=shown, asked_at=self._clock())
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -225,22 +213,20 @@ class Store:
         seconds: float = 0.0,
     ) -> None:
         """`submission` is the page's own name for what it sends. Raises NotYours, AlreadyJudged, WrongVerdict."""
-        while True:
-            try:
-                with self._database.transaction() as session:
-                    row = _of(session, person, assignment)
-                    check(_task(row.task), verdict)
-                    if _is_there(session, row, submission):
-                        return
-                    if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
-                        row.place = _free_place(session, row.task)
-                    row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
-                    said = _judgement(row, submission, verdict, self._clock())
-                    said.comment, said.flagged, said.seconds = comment, flagged, seconds
-                    session.add(said)
+
+        def work(session: Session) -> None:
+            row = _of(session, person, assignment)
+            check(_task(row.task), verdict)
+            if _is_there(session, row, submission):
                 return
-            except IntegrityError:  # sent twice at once, or a place that somebody else took: look again
-                continue
+            if row.place is None:  # the time was over, or it was skipped: it counts all the same
+                row.place = _free_place(session, row.task)
+            row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
+            said = _judgement(row, submission, verdict, self._clock())
+            said.comment, said.flagged, said.seconds = comment, flagged, seconds
+            session.add(said)
+
+        self._database.attempt(work)
 
     def record(self, task: Task, name: str, verdict: Verdict, *, created_at: float | None = None) -> bool:
         """What somebody said elsewhere, once; whether it is new. Raises WrongVerdict.
@@ -249,7 +235,8 @@ class Store:
         """
         check(task, verdict)
         now = self._clock()
-        with self._database.transaction() as session:
+
+        def work(session: Session) -> bool:
             person = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name)) or AnnotatorRow(
                 name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ANNOTATOR, created_at=now
             )
@@ -271,8 +258,10 @@ class Store:
             )
             session.add(said)
             session.flush()
-            session.add(_judgement(said, f"import/{said.id}", verdict, created_at or now))
-        return True
+            session.add(_judgement(said, IMPORTED, verdict, created_at or now))
+            return True
+
+        return self._database.attempt(work)
 
     def skip(self, person: Person, assignment: int) -> None:
         """Somebody else is asked. Raises NotYours; AlreadyJudged."""
@@ -286,22 +275,21 @@ class Store:
         """Takes back the last thing that this person said or skipped, and asks again; None where there is nothing."""
         ended = (AssignmentRow.annotator_id == person.id) & AssignmentRow.ended_at.is_not(None)
         current = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
-        with self._database.transaction() as session:
-            said = session.execute(
-                select(AssignmentRow, JudgementRow)
-                .outerjoin(JudgementRow, current)
-                .where(ended)
-                .order_by(AssignmentRow.ended_at.desc())
-                .limit(1)
-            ).first()
+        last = select(AssignmentRow, JudgementRow).outerjoin(JudgementRow, current).where(ended)
+        last = last.order_by(AssignmentRow.ended_at.desc()).limit(1)
+
+        def work(session: Session) -> Asked | None:
+            said = session.execute(last).first()
             if said is None:
                 return None
             row, judgement = said
-            row.place = row.place if row.place is not None else _free_place(session, row.task)
-            row.state, row.expires_at, row.ended_at = State.OPEN, self._clock() + LEASE_S, None
+            if row.place is None:
+                row.place = _free_place(session, row.task)
             if judgement is not None:
                 judgement.withdrawn_at = self._clock()
-            return _asked(session, row)
+            return self._ask(session, row)
+
+        return self._database.attempt(work)
 
     def judged(self) -> Iterator[Judgement]:
         """All that stands, oldest first."""
@@ -346,7 +334,8 @@ def _of(session: Session, person: Person, assignment: int) -> AssignmentRow:
 
 def _is_there(session: Session, row: AssignmentRow, submission: str) -> bool:
     """Whether this was sent before. Raises AlreadyJudged where something else was."""
-    if session.scalar(select(JudgementRow.id).where(JudgementRow.submission == submission)) is not None:
+    sent = (JudgementRow.assignment_id == row.id) & (JudgementRow.submission == submission)
+    if session.scalar(select(JudgementRow.id).where(sent)) is not None:
         return True
     if row.state == State.JUDGED:
         raise AlreadyJudged(f"assignment {row.id}")
@@ -377,12 +366,8 @@ def _asked(session: Session, row: AssignmentRow) -> Asked:
 def _task(row: TaskRow) -> Task:
     prompt = row.prompt if isinstance(row.prompt, str) else tuple(Message(**turn) for turn in row.prompt)
     answers = tuple(Answer(**answer) for answer in row.answers)
-    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority, row.batch)
-    return task if row.gold is None else _with_gold(task, row.gold)
-
-
-def _with_gold(task: Task, tree: Any) -> Task:
-    return replace(task, gold=read_verdict(task, tree))
+    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority)
+    return task if row.gold is None else replace(task, gold=read_verdict(task, row.gold))
 
 
 def _row(task: Task, now: float) -> TaskRow:
@@ -394,6 +379,5 @@ def _row(task: Task, now: float) -> TaskRow:
         gold=None if task.gold is None else write_verdict(task.gold),
         wanted=task.wanted,
         priority=task.priority,
-        batch=task.batch,
         created_at=now,
     )

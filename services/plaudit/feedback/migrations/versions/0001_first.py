@@ -15,7 +15,6 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=20), nullable=False),
-        sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_annotators")),
         sa.UniqueConstraint("name", name=op.f("uq_annotators_name")),
@@ -31,7 +30,6 @@ def upgrade() -> None:
         sa.Column("gold", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("wanted", sa.Integer(), nullable=False),
         sa.Column("priority", sa.Double(), nullable=False),
-        sa.Column("batch", sa.String(length=200), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("key", name=op.f("uq_tasks_key")),
@@ -74,10 +72,9 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["assignment_id"], ["assignments.id"], name=op.f("fk_judgements_assignment_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_judgements")),
-        sa.UniqueConstraint("submission", name=op.f("uq_judgements_submission")),
+        sa.UniqueConstraint("assignment_id", "submission", name=op.f("uq_judgements_assignment_id_submission")),
     )
     with op.batch_alter_table("judgements", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_judgements_assignment_id"), ["assignment_id"], unique=False)
         batch_op.create_index(
             "uq_judgements_current",
             ["assignment_id"],
