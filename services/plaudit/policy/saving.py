@@ -35,5 +35,9 @@ def save_policy(model: CausalLM, tokenizer: PreTrainedTokenizerBase, folder: Pat
         model.save_pretrained(str(folder / "adapter"), state_dict=adapter, save_embedding_layers=False)
     try:
         tokenizer.save_pretrained(folder)
-    except Exception as error:  # tokenizers raises no narrower type where there is no room
-        raise OSError(f"tokenizer: {error}") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise OSError(
+            f"tokenizer: {error}"
+        ) from error  # what tokenizers raises where there is no room: nothing narrower

@@ -80,9 +80,8 @@ class _Row:
 def waterfalls(spans: Sequence[Span]) -> list[Waterfall]:
     """Of the step of median duration and of the slowest one, among those that were traced."""
     roots = [span for span in spans if span.name == "step"]
-    steps = {
-        int(step): span for span in roots if (step := span.figure("step")) is not None
-    }  # a resumed run's later one
+    # Of a step that ran again after a resume, the later one.
+    steps = {int(step): span for span in roots if (step := span.figure("step")) is not None}
     if not steps:
         return []
     middle = median_low(span.seconds for span in steps.values())

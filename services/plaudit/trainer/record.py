@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
+import operator
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,12 +25,12 @@ METRICS, RUN, LOCK = "metrics.jsonl", "run.json", ".lock"
 MAY_CHANGE = (
     *("steps", "max_missing_ratio", "rollout", "ranks", "sharding", "checkpoints"),
     *("ray_address", "address", "http_address", "insecure_bind", "tracing", "trackers"),
+    *("ppo.microbatch_tokens", "policy.gradient_checkpointing"),  # they bound memory and change no gradient
 )
 """Settings that a resumed run may have otherwise than before: on what and for how long it runs, not what it learns.
 
-So may `ppo.microbatch_tokens` and `policy.gradient_checkpointing`, which bound memory and change no gradient.
-Bit for bit the same is only a run that keeps them, `rollout.group_size`, `rollout.cpus_per_worker`, `rollout.dtype`,
-`ranks` and `sharding`; and `steps`, where the learning rate falls to 0 at the last one.
+Bit for bit the same is only a run that keeps `rollout.group_size`, `rollout.cpus_per_worker`, `rollout.dtype`, `ranks`,
+`sharding` and the two that bound memory too; and `steps`, where the learning rate falls to 0 at the last one.
 """
 
 
@@ -145,10 +147,11 @@ def leave_no_trace(folder: Path) -> None:
 
 def _fixed(settings: TrainSettings) -> dict[str, Any]:
     """What a run keeps to: of its reward services, what each counts for."""
-    fixed = {name: value for name, value in dataclasses.asdict(settings).items() if name not in MAY_CHANGE}
+    fixed = dataclasses.asdict(settings)
+    for name in MAY_CHANGE:
+        *rooms, last = name.split(".")
+        del functools.reduce(operator.getitem, rooms, fixed)[last]
     fixed["rollout"] = {"mode": settings.rollout.mode}
-    for room, name in (("ppo", "microbatch_tokens"), ("policy", "gradient_checkpointing")):
-        del fixed[room][name]
     fixed["reward"] = (settings.reward.weight, settings.reward.pessimism)
     fixed["more_rewards"] = {name: (one.weight, one.pessimism) for name, one in settings.more_rewards.items()}
     return fixed
