@@ -94,6 +94,16 @@ def of_kind(resources: tuple[Resource, ...], kind: str) -> list[Resource]:
     return [one for one in resources if one["kind"] == kind]
 
 
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """A label selector, as far as ours go."""
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
+    among = selector.get("matchExpressions", [])
+    assert all(one["operator"] == "In" for one in among)
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(one["key"]) in one["values"] for one in among
+    )
+
+
 def pods(resources: tuple[Resource, ...]) -> list[Pods]:
     found = []
     for one in resources:

@@ -24,7 +24,7 @@ from plaudit.trainer.settings import TrainSettings
 from tests.reward.serving import DIGITS, settings
 
 from . import rendering
-from .rendering import Pods, Resource, named, of_kind, overlay, pods
+from .rendering import Pods, Resource, named, of_kind, overlay, pods, selects
 
 VERSION = tomllib.loads((rendering.ROOT / "pyproject.toml").read_text())["project"]["version"]
 OURS = ("plaudit-reward-server", "plaudit-trainer")
@@ -47,12 +47,6 @@ def _pods(everything: Everything) -> Iterator[tuple[str, Pods]]:
                 yield f"{where}: {one.maker}", one
 
 
-def _matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    wanted = selector.get("matchLabels", {}).items()
-    among = selector.get("matchExpressions", [])
-    return wanted <= labels.items() and all(labels.get(one["key"]) in one["values"] for one in among)
-
-
 # -- who is meant ----------------------------------------------------------------------------------------------------
 
 
@@ -64,11 +58,11 @@ def test_every_selector_finds_pods(everything: Everything) -> None:
             match one["kind"]:
                 case "Deployment" | "StatefulSet":
                     found = [p for p in there if p.maker == f"{one['kind']}/{one['metadata']['name']}"]
-                    assert all(_matches(spec["selector"], p.labels) for p in found)
+                    assert all(selects(spec["selector"], p.labels) for p in found)
                 case "Service":
-                    found = [p for p in there if _matches({"matchLabels": spec["selector"]}, p.labels)]
+                    found = [p for p in there if selects({"matchLabels": spec["selector"]}, p.labels)]
                 case "PodDisruptionBudget":
-                    found = [p for p in there if _matches(spec["selector"], p.labels)]
+                    found = [p for p in there if selects(spec["selector"], p.labels)]
                 case _:
                     continue
             assert len(found) == 1, (where, one["kind"], one["metadata"]["name"])
@@ -78,7 +72,7 @@ def test_services_lead_to_ports_that_are_open(everything: Everything) -> None:
     for where, resources in everything:
         for service in of_kind(resources, "Service"):
             selector = {"matchLabels": service["spec"]["selector"]}
-            [behind] = [one for one in pods(resources) if _matches(selector, one.labels)]
+            [behind] = [one for one in pods(resources) if selects(selector, one.labels)]
             for port in service["spec"]["ports"]:
                 assert behind.ports[port["targetPort"]] == port["port"], (where, service["metadata"]["name"])
 

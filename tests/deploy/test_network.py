@@ -1,12 +1,11 @@
 """Who may talk to whom, at which port: the network policies, applied as Kubernetes does, against a table."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
 from . import rendering
-from .rendering import Resource, of_kind, pods
+from .rendering import Resource, of_kind, pods, selects
 
 HERE = "plaudit"
 RAYS_OWN = 33333
@@ -102,7 +101,7 @@ def _through(policies: list[Any], source: Machine, target: Machine, port: int) -
 
 def _passes(policies: list[Any], way: str, ours: Machine, other: Machine, target: Machine, port: int) -> bool:
     """What one of our pods may send, or be sent; everything where no policy is about it."""
-    about = [one for one in policies if way in one["policyTypes"] and _selects(one["podSelector"], ours.labels)]
+    about = [one for one in policies if way in one["policyTypes"] and selects(one["podSelector"], ours.labels)]
     return not about or any(
         _is_peer(rule.get("to" if way == "Egress" else "from"), other) and _is_port(rule.get("ports"), target, port)
         for policy in about
@@ -117,27 +116,11 @@ def _is_peer(peers: list[Any] | None, other: Machine) -> bool:
 def _fits(peer: dict[str, Any], other: Machine) -> bool:
     assert peer.keys() <= {"podSelector", "namespaceSelector"}
     namespace = {"kubernetes.io/metadata.name": other.namespace}
-    somewhere = _selects(peer["namespaceSelector"], namespace) if "namespaceSelector" in peer else None
+    somewhere = selects(peer["namespaceSelector"], namespace) if "namespaceSelector" in peer else None
     if somewhere is None:
-        return other.namespace == HERE and _selects(peer["podSelector"], other.labels)
-    return somewhere and bool(other.namespace) and _selects(peer.get("podSelector", {}), other.labels)
+        return other.namespace == HERE and selects(peer["podSelector"], other.labels)
+    return somewhere and bool(other.namespace) and selects(peer.get("podSelector", {}), other.labels)
 
 
 def _is_port(ports: list[Any] | None, target: Machine, port: int) -> bool:
     return ports is None or port in (target.ports.get(one["port"], one["port"]) for one in ports)
-
-
-def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    assert selector.keys() <= {"matchLabels", "matchExpressions"}
-    return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        _holds(*one) for one in _among(selector, labels)
-    )
-
-
-def _among(selector: dict[str, Any], labels: dict[str, str]) -> Iterator[tuple[Any, str | None]]:
-    return ((one, labels.get(one["key"])) for one in selector.get("matchExpressions", []))
-
-
-def _holds(expression: dict[str, Any], value: str | None) -> bool:
-    assert expression["operator"] == "In"
-    return value in expression["values"]
