@@ -68,3 +68,19 @@ def test_a_merged_adapter_computes_the_same_and_never_drifts(tmp_path: Path, mak
         with fresh.merged():
             assert torch.equal(model(IDS).logits, once(IDS).logits)
     assert trainable(model).keys() == trainable(live).keys()
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"), [(Exception("No space left on device"), OSError), (KeyError("x"), KeyError)]
+)
+def test_a_tokenizers_want_of_room_is_the_systems_error_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, seen: type[Exception]
+):
+    def fail(folder: Path) -> None:
+        raise raised
+
+    policy = PolicySettings(model=str(tiny_llama(tmp_path / "policy")))
+    tokenizer = load_tokenizer(policy)
+    monkeypatch.setattr(tokenizer, "save_pretrained", fail)
+    with pytest.raises(seen, match=str(raised.args[0])):
+        save_policy(load_causal_lm(policy), tokenizer, tmp_path / "saved")

@@ -95,12 +95,15 @@ class Store:
     def add_person(self, name: str, role: Role = Role.ANNOTATOR) -> str:
         """The token that this person signs in with, told once. Added again, a person has a new one."""
         token = secrets.token_urlsafe(24)
-        with self._database.transaction() as session:
+
+        def work(session: Session) -> None:
             row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name))
             if row is None:
                 row = AnnotatorRow(name=name, created_at=self._clock())
                 session.add(row)
             row.token_sha256, row.role = _digest(token), role
+
+        self._database.attempt(work)
         return token
 
     def sign_in(self, token: str) -> Person | None:
@@ -113,14 +116,17 @@ class Store:
 
     def add_tasks(self, tasks: Iterable[Task]) -> int:
         """How many were new."""
-        coming = iter({task.key: task for task in tasks}.items())
-        added = 0
-        with self._database.transaction() as session:
+        new = {task.key: task for task in tasks}
+
+        def work(session: Session) -> int:
+            coming, added = iter(new.items()), 0
             while some := dict(islice(coming, AT_ONCE)):
                 known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(some))))
                 session.add_all(_row(task, self._clock()) for key, task in some.items() if key not in known)
                 added += len(some) - len(known)
-        return added
+            return added
+
+        return self._database.attempt(work)
 
     def next(self, person: Person) -> Asked | None:
         """The one that this person is at; else one that needs another judgement, the most urgent ones first."""
