@@ -121,6 +121,15 @@ def test_who_comes_back_is_at_the_same_task_with_what_was_typed(store: Store) ->
     assert len(orders) > 2, "each task has an order of its own"
 
 
+def test_what_was_said_of_some_tasks_alone(store: Store) -> None:
+    store.add_tasks(ratings(3))
+    ada = person(store, "Ada")
+    said = {rate(store, ada, stars).task.key: Rating(stars) for stars in (1, 2, 3)}
+    assert {one.task.key: one.verdict for one in store.judged(["000", "002", "none"])} == {
+        key: verdict for key, verdict in said.items() if key != "001"
+    }
+
+
 def test_sent_twice_it_is_one(store: Store) -> None:
     store.add_tasks(ratings(1))
     ada, bob = person(store, "Ada"), person(store, "Bob")

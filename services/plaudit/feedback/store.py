@@ -17,7 +17,7 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -297,16 +297,19 @@ class Store:
 
         return self._database.attempt(work)
 
-    def judged(self) -> Iterator[Judgement]:
-        """All that stands, oldest first."""
+    def judged(self, keys: Collection[str] | None = None) -> Iterator[Judgement]:
+        """All that stands, or of the tasks of these keys, `AT_ONCE` at most; oldest first."""
+        standing = (
+            select(JudgementRow, AssignmentRow, AnnotatorRow.name)
+            .join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
+            .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
+            .where(JudgementRow.withdrawn_at.is_(None))
+            .order_by(JudgementRow.id)
+        )
+        if keys is not None:
+            standing = standing.join(TaskRow, AssignmentRow.task_id == TaskRow.id).where(TaskRow.key.in_(keys))
         with self._database.transaction() as session:
-            rows = session.execute(
-                select(JudgementRow, AssignmentRow, AnnotatorRow.name)
-                .join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
-                .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
-                .where(JudgementRow.withdrawn_at.is_(None))
-                .order_by(JudgementRow.id)
-            ).all()
+            rows = session.execute(standing).all()
         for said, row, name in rows:
             task = _task(row.task)
             yield Judgement(
