@@ -2,6 +2,7 @@
 
 import json
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -103,6 +104,21 @@ def test_a_task_is_what_it_was_and_once(store: Store) -> None:
 def test_more_tasks_than_a_query_has_room_for_are_added(store: Store) -> None:
     assert store.add_tasks(ratings(2500)) == 2500
     assert store.add_tasks(ratings(2600)) == 100
+
+
+def test_the_next_task_is_found_at_once_among_any_number(store: Store) -> None:
+    seconds = []
+    for count, who in ((200, "Ada"), (20_000, "Bob")):
+        store.add_tasks(ratings(count, wanted=3))
+        somebody = person(store, who)
+        spent = []
+        for _ in range(20):
+            began = time.perf_counter()
+            asked = ask(store, somebody)
+            spent.append(time.perf_counter() - began)
+            store.skip(somebody, asked.assignment)
+        seconds.append(statistics.median(spent))
+    assert seconds[1] < 5 * seconds[0], "a hundred times as many"
 
 
 def test_who_comes_back_is_at_the_same_task_with_what_was_typed(store: Store) -> None:
@@ -301,8 +317,12 @@ def test_what_was_acknowledged_outlives_a_process_that_is_killed(store: Store, u
 
 
 def test_the_migrations_make_the_tables_of_the_schema(database: Database, url: str) -> None:
-    with database._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    def compared(_: object, name: str | None, kind: str, *__: object) -> bool:
+        return kind != "index" or "sqlite" not in url or name not in ("ix_tasks_wanted", "ix_tasks_gold")
+
+    with database._engine.connect() as connection:  # of SQLite alembic does not read what an index is sorted by
+        context = MigrationContext.configure(connection, opts={"include_object": compared})
+        assert compare_metadata(context, Base.metadata) == []
     open_database(url).close()  # a second time nothing is left to do
 
 

@@ -4,8 +4,9 @@
                         │
                         └──< judgements         what was said of it; taken back ones stay, with the time of that
 
-A task has `wanted` places. Whoever is asked it holds one: `place` is unique within the task, so that no two people take
-the last one, whatever database it is and however many ask at once. Who lets time pass, or skips, gives it back.
+A task wants so many people; `held` counts who is asked it, or has judged it. It grows only where it is less than that,
+in one statement: no two people take the last place, whatever database it is and however many ask at once. Who lets time
+pass, or skips, gives the place back.
 
 Times are seconds since 1970. Texts people wrote and answers of models are in no log.
 """
@@ -31,6 +32,11 @@ class State(StrEnum):
     JUDGED = "judged"
     SKIPPED = "skipped"
     RELEASED = "released"  # the time was over: somebody else is asked
+
+
+def _where(rows: str) -> dict[str, Any]:
+    """An index of those rows alone."""
+    return {"sqlite_where": text(rows), "postgresql_where": text(rows)}
 
 
 class Base(DeclarativeBase):
@@ -62,6 +68,17 @@ class TaskRow(Base):
     """See `tasks.Task`."""
 
     __tablename__ = "tasks"
+    __table_args__ = (
+        # In the order in which they are asked, so that the next one is found at once among any number of them.
+        Index(
+            "ix_tasks_wanted",
+            text("priority DESC"),
+            text("held DESC"),
+            "id",
+            **_where("gold IS NULL AND held < wanted"),
+        ),
+        Index("ix_tasks_gold", text("priority DESC"), "id", **_where("gold IS NOT NULL")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(500), unique=True)
@@ -70,7 +87,8 @@ class TaskRow(Base):
     answers: Mapped[list[dict[str, str]]] = mapped_column(JSON)
     gold: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     wanted: Mapped[int]
-    priority: Mapped[float] = mapped_column(index=True)
+    held: Mapped[int]
+    priority: Mapped[float]
     created_at: Mapped[float]
 
 
@@ -78,12 +96,11 @@ class AssignmentRow(Base):
     """One person and one task, once and for all: nobody is asked twice."""
 
     __tablename__ = "assignments"
-    __table_args__ = (UniqueConstraint("task_id", "annotator_id"), UniqueConstraint("task_id", "place"))
+    __table_args__ = (UniqueConstraint("task_id", "annotator_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
     annotator_id: Mapped[int] = mapped_column(ForeignKey("annotators.id"), index=True)
-    place: Mapped[int | None]  # none: given back
     state: Mapped[str] = mapped_column(String(20), index=True)
     shown: Mapped[list[int]] = mapped_column(JSON)  # the answers' positions in the task, in the order of the screen
     draft: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)  # what is typed and not yet sent
@@ -104,8 +121,7 @@ class JudgementRow(Base):
             "uq_judgements_current",
             "assignment_id",
             unique=True,
-            sqlite_where=text("withdrawn_at IS NULL"),
-            postgresql_where=text("withdrawn_at IS NULL"),
+            **_where("withdrawn_at IS NULL"),
         ),
     )
 

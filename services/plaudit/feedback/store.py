@@ -1,5 +1,5 @@
 """Who judges what: people, tasks, and places. Every method is one transaction, and holds nothing afterwards. Where two
-people want one place, the tables' constraints let one have it, and the other's transaction begins again.
+people want one place, one has it, and the other's transaction begins again.
 
     add_person, sign_in       a person has a token; its digest alone is kept
     add_tasks                 added again, they are the same
@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from plaudit.feedback.database import Database, Outrun
 from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
@@ -130,12 +130,12 @@ class Store:
 
     def next(self, person: Person) -> Asked | None:
         """The one that this person is at; else one that needs another judgement, the most urgent ones first."""
+        self._database.attempt(self._release)
         return self._database.attempt(lambda session: self._next(session, person))
 
     def _next(self, session: Session, person: Person) -> Asked | None:
         row = self._open(session, person)
         if row is None:
-            self._release(session)
             task = self._choose(session, person)
             row = self._reopen(session, person) if task is None else self._assign(session, person, task)
         return None if row is None else self._ask(session, row)
@@ -151,52 +151,46 @@ class Store:
         return session.scalar(select(AssignmentRow).where(at).order_by(AssignmentRow.asked_at).limit(1))
 
     def _release(self, session: Session) -> None:
+        """In a transaction of its own, in the order of the tasks: two of them never wait for each other."""
         over = (AssignmentRow.state == State.OPEN) & (AssignmentRow.expires_at < self._clock())
-        ids = session.scalars(select(AssignmentRow.id).where(over).with_for_update(skip_locked=True)).all()
-        if ids:
-            session.execute(
-                update(AssignmentRow).where(AssignmentRow.id.in_(ids)).values(state=State.RELEASED, place=None)
-            )
+        rows = select(AssignmentRow).where(over).order_by(AssignmentRow.task_id)
+        for row in session.scalars(rows.with_for_update(skip_locked=True, of=AssignmentRow)).all():
+            row.state = State.RELEASED
+            _give_back(session, row.task)
 
     def _reopen(self, session: Session, person: Person) -> AssignmentRow | None:
         """A task that this person once had too long, and that still wants somebody."""
         mine = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.RELEASED)
-        for row in session.scalars(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at)):
-            if (place := _free_place(session, row.task)) < row.task.wanted:
-                row.place = place
-                return row
-        return None
+        rows = session.scalars(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at)).all()
+        return next((row for row in rows if _take(session, row.task)), None)
 
     def _choose(self, session: Session, person: Person) -> TaskRow | None:
         gold_first = self._random.random() * GOLD_EVERY < 1
         for gold in (gold_first, not gold_first):
             if found := self._candidates(session, person, gold=gold):
-                return self._random.choice(found)
+                return session.get(TaskRow, self._random.choice(found))
         return None
 
-    def _candidates(self, session: Session, person: Person, *, gold: bool) -> list[TaskRow]:
+    def _candidates(self, session: Session, person: Person, *, gold: bool) -> list[int]:
         """The most urgent ones, those that others have begun first: what is judged by some shall be judged by all."""
-        mine, held = aliased(AssignmentRow), aliased(AssignmentRow)
-        places = select(func.count(held.place)).where(held.task_id == TaskRow.id).correlate(TaskRow).scalar_subquery()
-        asked = select(mine.id).where(mine.task_id == TaskRow.id, mine.annotator_id == person.id).exists()
-        wanted = TaskRow.gold.is_not(None) if gold else TaskRow.gold.is_(None) & (places < TaskRow.wanted)
+        mine = (AssignmentRow.task_id == TaskRow.id) & (AssignmentRow.annotator_id == person.id)
+        wanted = TaskRow.gold.is_not(None) if gold else TaskRow.gold.is_(None) & (TaskRow.held < TaskRow.wanted)
+        order = (TaskRow.priority.desc(), *(() if gold else (TaskRow.held.desc(),)), TaskRow.id)
         rows = session.execute(
-            select(TaskRow, places)
-            .where(~asked, wanted)
-            .order_by(TaskRow.priority.desc(), places.desc(), TaskRow.id)
+            select(TaskRow.id, TaskRow.priority, TaskRow.held)
+            .where(wanted, ~select(AssignmentRow.id).where(mine).exists())
+            .order_by(*order)
             .limit(CANDIDATES)
         ).all()
-        first = [(row.priority, taken) for row, taken in rows[:1]]
-        return [row for row, taken in rows if gold or (row.priority, taken) in first]
+        return [row.id for row in rows if gold or row[1:] == rows[0][1:]]
 
     def _assign(self, session: Session, person: Person, task: TaskRow) -> AssignmentRow:
         """Raises Outrun where somebody else took the last place."""
-        place = _free_place(session, task)
-        if place >= task.wanted and task.gold is None:
+        if not _take(session, task):
             raise Outrun
         shown = list(range(len(task.answers)))
         self._random.shuffle(shown)
-        return AssignmentRow(task=task, annotator_id=person.id, place=place, shown=shown, asked_at=self._clock())
+        return AssignmentRow(task=task, annotator_id=person.id, shown=shown, asked_at=self._clock())
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -225,8 +219,8 @@ class Store:
             check(_task(row.task), verdict)
             if _is_there(session, row, submission):
                 return
-            if row.place is None:  # the time was over, or it was skipped: it counts all the same
-                row.place = _free_place(session, row.task)
+            if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
+                _take(session, row.task, late=True)
             row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
             said = _judgement(row, submission, verdict, self._clock())
             said.comment, said.flagged, said.seconds = comment, flagged, seconds
@@ -255,13 +249,13 @@ class Store:
             said = AssignmentRow(
                 task=asked,
                 annotator_id=person.id,
-                place=_free_place(session, asked),
                 state=State.JUDGED,
                 shown=list(range(len(task.answers))),
                 asked_at=now,
                 expires_at=now,
                 ended_at=created_at or now,
             )
+            _take(session, asked, late=True)
             session.add(said)
             session.flush()
             session.add(_judgement(said, IMPORTED, verdict, created_at or now))
@@ -275,7 +269,9 @@ class Store:
             row = _of(session, person, assignment)
             if row.state == State.JUDGED:
                 raise AlreadyJudged(f"assignment {assignment}")
-            row.state, row.place, row.ended_at = State.SKIPPED, None, self._clock()
+            if row.state == State.OPEN:
+                _give_back(session, row.task)
+            row.state, row.ended_at = State.SKIPPED, self._clock()
 
     def undo(self, person: Person) -> Asked | None:
         """Takes back the last thing that this person said or skipped, and asks again; None where there is nothing."""
@@ -289,8 +285,8 @@ class Store:
             if said is None:
                 return None
             row, judgement = said
-            if row.place is None:
-                row.place = _free_place(session, row.task)
+            if row.state == State.SKIPPED:
+                _take(session, row.task, late=True)
             if judgement is not None:
                 judgement.withdrawn_at = self._clock()
             return self._ask(session, row)
@@ -328,10 +324,15 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _free_place(session: Session, task: TaskRow) -> int:
-    """The first one that nobody holds; beyond `wanted` for who comes back late."""
-    taken = set(session.scalars(select(AssignmentRow.place).where(AssignmentRow.task_id == task.id)))
-    return next(place for place in range(len(taken) + 1) if place not in taken)
+def _take(session: Session, task: TaskRow, *, late: bool = False) -> bool:
+    """A place at the task, where one is free; beyond `wanted` for gold questions, and for who comes back late."""
+    free = (TaskRow.held < TaskRow.wanted) | TaskRow.gold.is_not(None) | late
+    taken = update(TaskRow).where(TaskRow.id == task.id, free).values(held=TaskRow.held + 1)
+    return session.execute(taken.returning(TaskRow.id)).first() is not None
+
+
+def _give_back(session: Session, task: TaskRow) -> None:
+    session.execute(update(TaskRow).where(TaskRow.id == task.id).values(held=TaskRow.held - 1))
 
 
 def _of(session: Session, person: Person, assignment: int) -> AssignmentRow:
@@ -387,6 +388,7 @@ def _row(task: Task, now: float) -> TaskRow:
         answers=[asdict(answer) for answer in task.answers],
         gold=None if task.gold is None else write_verdict(task.gold),
         wanted=task.wanted,
+        held=0,
         priority=task.priority,
         created_at=now,
     )

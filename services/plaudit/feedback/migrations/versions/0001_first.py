@@ -29,20 +29,31 @@ def upgrade() -> None:
         sa.Column("answers", sa.JSON(), nullable=False),
         sa.Column("gold", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("wanted", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
         sa.Column("priority", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("key", name=op.f("uq_tasks_key")),
     )
     with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_tasks_priority"), ["priority"], unique=False)
+        batch_op.create_index(
+            "ix_tasks_wanted",
+            [sa.text("priority DESC"), sa.text("held DESC"), "id"],
+            sqlite_where=sa.text("gold IS NULL AND held < wanted"),
+            postgresql_where=sa.text("gold IS NULL AND held < wanted"),
+        )
+        batch_op.create_index(
+            "ix_tasks_gold",
+            [sa.text("priority DESC"), "id"],
+            sqlite_where=sa.text("gold IS NOT NULL"),
+            postgresql_where=sa.text("gold IS NOT NULL"),
+        )
 
     op.create_table(
         "assignments",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("task_id", sa.Integer(), nullable=False),
         sa.Column("annotator_id", sa.Integer(), nullable=False),
-        sa.Column("place", sa.Integer(), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("shown", sa.JSON(), nullable=False),
         sa.Column("draft", sa.JSON(none_as_null=True), nullable=True),
@@ -53,7 +64,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_assignments_task_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assignments")),
         sa.UniqueConstraint("task_id", "annotator_id", name=op.f("uq_assignments_task_id_annotator_id")),
-        sa.UniqueConstraint("task_id", "place", name=op.f("uq_assignments_task_id_place")),
     )
     with op.batch_alter_table("assignments", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_assignments_annotator_id"), ["annotator_id"], unique=False)
