@@ -9,4 +9,5 @@ exporting.py     judgements in the forms that trainers read
 agreement.py     how far people agree beyond chance
 bias.py          whether people went by length, or by place
 reliability.py   how far each person can be relied on
+summary.py       all of it, for whoever runs the work
 """

@@ -8,6 +8,7 @@ people want one place, one has it, and the other's transaction begins again.
     judge, skip, undo         the end of it, and back
     record                    what somebody said elsewhere
     judged                    everything that was said, with who said it                  -> Judgement
+    progress, people          how far it is, and who was at it                            -> Progress, Activity
 
 Sent twice, by a double click or by a browser that did not hear the answer, a judgement is one. Whoever comes back after
 the time was over has judged all the same: nothing that somebody typed is lost.
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, case, func, select, update
 from sqlalchemy.orm import Session
 
 from plaudit.feedback.database import Database, Outrun
@@ -82,6 +83,29 @@ class Judgement:
     flagged: bool
     seconds: float
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Questions whose answer was known before count in `known` alone: those are never done."""
+
+    tasks: int
+    known: int
+    wanted: int  # judgements
+    given: int
+    left: int  # that tasks still want: what is given beyond `wanted` fills no other task's place
+    skipped: int
+    flagged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Of one person."""
+
+    name: str
+    judged: int
+    skipped: int
+    flagged: int
 
 
 class Store:
@@ -318,6 +342,46 @@ class Store:
                 said.seconds,
                 said.created_at,
             )
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def progress(self) -> Progress:
+        """Over all tasks."""
+        given = _standing(AssignmentRow.task_id, func.count().label("given")).group_by(AssignmentRow.task_id).subquery()
+        of_task = func.coalesce(given.c.given, 0)
+        missing = case((TaskRow.wanted > of_task, TaskRow.wanted - of_task), else_=0)
+        tasks = select(func.count(), *(func.coalesce(func.sum(of), 0) for of in (TaskRow.wanted, of_task, missing)))
+        tasks = tasks.select_from(TaskRow).outerjoin(given, given.c.task_id == TaskRow.id)
+        skipped = select(func.count()).where(AssignmentRow.state == State.SKIPPED)
+        flagged = _standing(func.count()).where(JudgementRow.flagged)
+        with self._database.transaction() as session:
+            open_ones = session.execute(tasks.where(TaskRow.gold.is_(None))).one()
+            known = session.scalar(select(func.count()).where(TaskRow.gold.is_not(None))) or 0
+            counts = [int(session.scalar(query) or 0) for query in (skipped, flagged)]
+        of_all, wanted, said, left = map(int, open_ones)
+        return Progress(of_all, known, wanted, said, left, *counts)
+
+    def people(self) -> list[Activity]:
+        """Everybody who was asked anything or may sign in, by name."""
+        skipped = func.count().filter(AssignmentRow.state == State.SKIPPED)
+        judged, flagged = func.count(JudgementRow.id), func.count().filter(JudgementRow.flagged)
+        current = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
+        query = (
+            select(AnnotatorRow.name, judged, skipped, flagged)
+            .outerjoin(AssignmentRow, AssignmentRow.annotator_id == AnnotatorRow.id)
+            .outerjoin(JudgementRow, current)
+            .group_by(AnnotatorRow.id)
+            .order_by(AnnotatorRow.name)
+        )
+        with self._database.transaction() as session:
+            return [Activity(*row) for row in session.execute(query)]
+
+
+def _standing(*what: Any) -> Select[Any]:
+    """Of the judgements that were not taken back."""
+    query = select(*what).select_from(JudgementRow)
+    joined = query.join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
+    return joined.where(JudgementRow.withdrawn_at.is_(None))
 
 
 def _digest(token: str) -> str:
