@@ -16,12 +16,12 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def require_loopback(key: str, address: str, *, unless: bool) -> None:
+def require_loopback(key: str, address: str, *, unless: bool, because: str = "nobody is asked who they are") -> None:
     """Raises ValueError when other machines can reach `address`, unless the operator allowed it."""
     host, _ = split_address(address)
     if not unless and not _is_loopback(host):
         raise ValueError(
-            f"{key} {address} can be reached from other machines and nobody is asked who they are: "
+            f"{key} {address} can be reached from other machines and {because}: "
             "bind to 127.0.0.1, or set insecure_bind: true"
         )
 

@@ -22,6 +22,13 @@ COMMANDS = {
     "sft": Command("plaudit.finetune.sft", "train", "fine-tune a causal language model on demonstrations"),
     "reward-model": Command("plaudit.finetune.reward_model", "train", "train a reward model on preferences"),
     "serve": Command("plaudit.reward.serve", "reward", "serve reward models or rules over gRPC"),
+    "label": Command(
+        "plaudit.feedback.label",
+        "feedback",
+        "collect people's judgements: the labelling page, the terminal, imports, exports, a report",
+        settings="an action (terminal, invite, add, import, export, report; none: serve the page), then its keys and "
+        "settings that replace the file's, such as database=sqlite:///judgements.db",
+    ),
     "train": Command("plaudit.trainer.train", "train", "train a policy with PPO against a reward server"),
     "control": Command(
         "plaudit.trainer.steering",

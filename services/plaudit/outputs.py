@@ -38,6 +38,13 @@ def check_file(key: str, path: Path) -> None:
         _try(path.parent)
 
 
+def check_ready_file(path: Path) -> None:
+    """Raises unless a service can tell there that it is ready: whoever looks for the file has made its folder."""
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"ready_file {path}: no folder {path.parent}: make it, or choose another place")
+    check_file("ready_file", path)
+
+
 def json_line(row: Mapping[str, Any]) -> str:
     """One line of a JSONL file, readable in every script."""
     return json.dumps(row, ensure_ascii=False) + "\n"

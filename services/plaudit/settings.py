@@ -22,10 +22,12 @@ S = TypeVar("S")
 
 def load(kind: type[S], path: Path | str, overrides: list[str] | None = None) -> S:
     """Reads `path` (YAML) into `kind`, after applying overrides such as `ppo.learning_rate=1e-5`."""
-    tree = _read_yaml(Path(path))
-    for override in overrides or []:
-        _apply(tree, override)
-    return parse(kind, tree, source=str(path))
+    return parse(kind, _overridden(_read_yaml(Path(path)), overrides or []), source=str(path))
+
+
+def of_arguments(kind: type[S], overrides: list[str], source: str) -> S:
+    """Of `key=value` alone."""
+    return parse(kind, _overridden({}, overrides), source)
 
 
 def parse(kind: type[S], tree: dict[str, Any], source: str) -> S:
@@ -61,6 +63,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise ConfigurationError(f"{path}: expected 'key: value' lines at the top, found {type(tree).__name__}")
+    return tree
+
+
+def _overridden(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    for override in overrides:
+        _apply(tree, override)
     return tree
 
 

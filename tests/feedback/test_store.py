@@ -80,7 +80,7 @@ def test_people_sign_in_with_a_token_that_is_nowhere(store: Store, url: str, tmp
     assert store.sign_in("another") is None
     again = store.add_person("Ada")
     assert store.sign_in(token) is None, "the link was told anew"
-    assert store.sign_in(again) == Person(ada.id, "Ada", Role.ANNOTATOR)
+    assert store.sign_in(again) == Person(ada.id, "Ada", Role.ADMIN)
     for file in tmp_path.glob("judgements.db*"):
         assert again.encode() not in file.read_bytes()
 

@@ -107,6 +107,8 @@ class AssignmentRow(Base):
     asked_at: Mapped[float]
     expires_at: Mapped[float]
     ended_at: Mapped[float | None]  # judged or skipped
+    comment: Mapped[str] = mapped_column(Text, default="")  # why it was skipped
+    flagged: Mapped[bool] = mapped_column(default=False)  # skipped, for something is wrong with the task
 
     task: Mapped[TaskRow] = relationship(lazy="joined", innerjoin=True)
 

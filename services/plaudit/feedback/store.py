@@ -39,6 +39,8 @@ AT_ONCE = 1000
 """Tasks that are looked for in one query: a database takes so many parameters."""
 IMPORTED = "imported"
 """The submission of what was said elsewhere."""
+MOST_COUNTED = 1000
+"""Of the tasks that are left: whoever has more before them need not know how many."""
 CANDIDATES = 64
 """Among so many of the next tasks one is drawn: not everybody wants the same one."""
 
@@ -69,6 +71,22 @@ class Asked:
     shown: tuple[int, ...]  # the answers' positions in the task, in the order of the screen
     draft: Any = None
     before: Verdict | None = None  # that was taken back
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a person has come."""
+
+    judged: int
+    left: int  # tasks that want somebody and that this person was not asked; counted up to MOST_COUNTED
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What there is to do."""
+
+    waiting: int  # judgements that tasks want and nobody is at
+    open: int  # tasks that somebody is at
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +129,48 @@ class Activity:
 class Store:
     """One per process; any thread may call."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_s: float = LEASE_S,
+        gold_every: int = GOLD_EVERY,
+        clock: Callable[[], float] = time.time,
+        seed: int | None = None,
+    ) -> None:
         self._database, self._clock, self._random = database, clock, random.Random(seed)
+        self._lease_s, self._gold_every = lease_s, gold_every
 
     # -- people ------------------------------------------------------------------------------------------------------
 
-    def add_person(self, name: str, role: Role = Role.ANNOTATOR) -> str:
-        """The token that this person signs in with, told once. Added again, a person has a new one."""
+    def add_person(self, name: str, role: Role | None = None) -> str:
+        """The token to sign in with, told once; who is known already has a new one, and the role as it was."""
         token = secrets.token_urlsafe(24)
 
         def work(session: Session) -> None:
-            row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name))
-            if row is None:
-                row = AnnotatorRow(name=name, created_at=self._clock())
-                session.add(row)
-            row.token_sha256, row.role = _digest(token), role
+            row = self._named(session, name)
+            row.token_sha256, row.role = _digest(token), role or row.role
 
         self._database.attempt(work)
         return token
+
+    def person(self, name: str) -> Person:
+        """By name, for who has the database; one who is not known yet has no token, and cannot sign in."""
+
+        def work(session: Session) -> Person:
+            row = self._named(session, name)
+            session.flush()
+            return Person(row.id, row.name, Role(row.role))
+
+        return self._database.attempt(work)
+
+    def _named(self, session: Session, name: str) -> AnnotatorRow:
+        row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name))
+        if row is None:
+            row = AnnotatorRow(name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ANNOTATOR)
+            row.created_at = self._clock()
+            session.add(row)
+        return row
 
     def sign_in(self, token: str) -> Person | None:
         """Whose token it is; None of nobody."""
@@ -165,10 +207,23 @@ class Store:
         return None if row is None else self._ask(session, row)
 
     def _ask(self, session: Session, row: AssignmentRow) -> Asked:
-        row.state, row.expires_at, row.ended_at = State.OPEN, self._clock() + LEASE_S, None
+        row.state, row.expires_at, row.ended_at = State.OPEN, self._clock() + self._lease_s, None
         session.add(row)
         session.flush()
         return _asked(session, row)
+
+    def asked(self, person: Person, assignment: int) -> Asked:
+        """A task that this person was asked. Raises NotYours."""
+        with self._database.transaction() as session:
+            return _asked(session, _of(session, person, assignment))
+
+    def load(self) -> Load:
+        """What there is to do."""
+        wanting = select(func.coalesce(func.sum(TaskRow.wanted - TaskRow.held), 0))
+        open_ = select(func.count(AssignmentRow.id)).where(AssignmentRow.state == State.OPEN)
+        with self._database.transaction() as session:
+            wanted = session.scalar(wanting.where(TaskRow.gold.is_(None), TaskRow.held < TaskRow.wanted))
+            return Load(wanted or 0, session.scalar(open_) or 0)
 
     def _open(self, session: Session, person: Person) -> AssignmentRow | None:
         at = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.OPEN)
@@ -189,7 +244,7 @@ class Store:
         return next((row for row in rows if _take(session, row.task)), None)
 
     def _choose(self, session: Session, person: Person) -> TaskRow | None:
-        gold_first = self._random.random() * GOLD_EVERY < 1
+        gold_first = self._random.random() * self._gold_every < 1
         for gold in (gold_first, not gold_first):
             if found := self._candidates(session, person, gold=gold):
                 return session.get(TaskRow, self._random.choice(found))
@@ -261,11 +316,9 @@ class Store:
         now = self._clock()
 
         def work(session: Session) -> bool:
-            person = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name)) or AnnotatorRow(
-                name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ANNOTATOR, created_at=now
-            )
+            person = self._named(session, name)
             asked = session.scalar(select(TaskRow).where(TaskRow.key == task.key)) or _row(task, now)
-            session.add_all((person, asked))
+            session.add(asked)
             session.flush()
             mine = (AssignmentRow.task_id == asked.id) & (AssignmentRow.annotator_id == person.id)
             if session.scalar(select(AssignmentRow.id).where(mine)) is not None:
@@ -287,7 +340,7 @@ class Store:
 
         return self._database.attempt(work)
 
-    def skip(self, person: Person, assignment: int) -> None:
+    def skip(self, person: Person, assignment: int, *, comment: str = "", flagged: bool = False) -> None:
         """Somebody else is asked. Raises NotYours; AlreadyJudged."""
         with self._database.transaction() as session:
             row = _of(session, person, assignment)
@@ -296,6 +349,7 @@ class Store:
             if row.state == State.OPEN:
                 _give_back(session, row.task)
             row.state, row.ended_at = State.SKIPPED, self._clock()
+            row.comment, row.flagged = comment, flagged
 
     def undo(self, person: Person) -> Asked | None:
         """Takes back the last thing that this person said or skipped, and asks again; None where there is nothing."""
@@ -316,6 +370,19 @@ class Store:
             return self._ask(session, row)
 
         return self._database.attempt(work)
+
+    def standing(self, person: Person) -> Standing:
+        """How far this person has come."""
+        mine = select(AssignmentRow.id).where(AssignmentRow.annotator_id == person.id)
+        theirs = mine.where(AssignmentRow.state == State.JUDGED)
+        asked = mine.where(AssignmentRow.task_id == TaskRow.id).exists()
+        free = select(TaskRow.id).where(TaskRow.gold.is_(None), TaskRow.held < TaskRow.wanted, ~asked)
+        with self._database.transaction() as session:
+            judged, left = (
+                session.scalar(select(func.count()).select_from(some.subquery())) or 0
+                for some in (theirs, free.limit(MOST_COUNTED))
+            )
+        return Standing(judged, left)
 
     def judged(self, keys: Collection[str] | None = None) -> Iterator[Judgement]:
         """All that stands, or of the tasks of these keys, `AT_ONCE` at most; oldest first."""

@@ -8,10 +8,6 @@ from plaudit.uncertainty import Estimate
 
 MINUS, TIMES, NARROW_SPACE, MISSING = "\u2212", "\u00d7", "\u202f", "\u2013"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-PICTURES = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
-"""Control characters would vanish or break the page: shown as the pictures that Unicode has for them."""
-OVERRIDES = {0x202D: 0xFFFD, 0x202E: 0xFFFD}
-"""Those that force a direction on what follows would make text read as what it is not."""
 
 
 def number(value: Any) -> str:
@@ -89,9 +85,3 @@ def memory(size: float | None) -> str:
 
 def percent(ratio: float | None) -> str:
     return MISSING if ratio is None else f"{100 * ratio:.1f}{NARROW_SPACE}%"
-
-
-def text(value: str) -> str:
-    """Model text that any UTF-8 page can hold: lone surrogates become U+FFFD, controls visible."""
-    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\r\n", "\n").translate(PICTURES | OVERRIDES)

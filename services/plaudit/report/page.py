@@ -21,6 +21,7 @@ from plaudit.outputs import write_text, writing
 from plaudit.report import charts, formatting, run_folder
 from plaudit.report.contents import contents
 from plaudit.settings import STRICT, parse
+from plaudit.visible import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -76,7 +77,7 @@ def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS, beside: Seq
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: formatting.text(value) if type(value) is str else value,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     for name in ("number", "fixed", "signed", "duration", "memory", "percent", "with_error", "error", "decimals"):
         environment.filters[name] = getattr(formatting, name)

@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from plaudit.errors import ConfigurationError, RunFailed
-from plaudit.outputs import check_file, json_line, write_text
+from plaudit.errors import RunFailed
+from plaudit.outputs import check_ready_file, json_line, write_text
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
+from plaudit.stopping import stop_on_signals
 from plaudit.telemetry import logs, tracing
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run(path: str, overrides: list[str]) -> int:
     """Returns 0 after a drain. Raises ConfigurationError before anything is served, RunFailed when a model is lost."""
     settings = load(ServerSettings, path, overrides)
     if settings.ready_file:
-        _check_ready_file(Path(settings.ready_file))
+        check_ready_file(Path(settings.ready_file))
     logs.configure(settings.log_level)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the threads are counted out by our own pools
     if settings.tracing is not None:
@@ -31,16 +31,10 @@ def run(path: str, overrides: list[str]) -> int:
         tracing.stop()
 
 
-def _check_ready_file(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"ready_file {path}: no folder {path.parent}: make it, or choose another place")
-    check_file("ready_file", path)
-
-
 async def _serve(settings: ServerSettings) -> int:
     from plaudit.reward.server import RewardServer
 
-    stop = _on_signals()
+    stop = stop_on_signals()
     async with RewardServer(settings) as server:
         loading = asyncio.create_task(server.load())
         stopped = asyncio.create_task(stop.wait())
@@ -74,17 +68,3 @@ def _announce(server: "RewardServer") -> None:
         f"plaudit serve: ready at {server.address} (metrics at http://{server.http_address}/metrics): {names}",
         flush=True,
     )
-
-
-def _on_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second one ends the process at once."""
-    stop = asyncio.Event()
-
-    def received(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, received, number)
-    return stop

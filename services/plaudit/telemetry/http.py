@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -60,9 +61,12 @@ def bind(host: str, port: int, purpose: str = "HTTP") -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, listener: socket.socket) -> AsyncIterator[None]:
-    """Serves `app` on the running loop until the block ends; signals stay the program's own."""
-    server = _Server(_config(app))
+async def serving(app: Starlette, listener: socket.socket, *, grace: float = 1.0) -> AsyncIterator[None]:
+    """Serves `app` on the running loop until the block ends, and then for `grace` seconds what is under way.
+
+    Signals stay the program's own.
+    """
+    server = _Server(_config(app, grace))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield
@@ -93,8 +97,9 @@ def serve_in_thread(app: Starlette, host: str, port: int) -> HttpThread:
     return HttpThread(app, bind(host, port))
 
 
-def _config(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+def _config(app: Starlette, grace: float = 1.0) -> uvicorn.Config:
+    seconds = math.ceil(grace)
+    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=seconds)
 
 
 class _Server(uvicorn.Server):

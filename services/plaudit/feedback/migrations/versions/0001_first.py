@@ -60,6 +60,8 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("flagged", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["annotator_id"], ["annotators.id"], name=op.f("fk_assignments_annotator_id")),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_assignments_task_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assignments")),
