@@ -17,14 +17,20 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def empty_postgresql(postgresql_url: str) -> str:
+    """Its URL, with nothing in it."""
+    engine = create_engine(postgresql_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+    engine.dispose()
+    return postgresql_url
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/judgements.db"
-    found: str = request.getfixturevalue("postgresql_url")
-    engine = create_engine(found.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
-    engine.dispose()
+    found: str = request.getfixturevalue("empty_postgresql")
     return found

@@ -170,7 +170,6 @@ function drag(event) {
   event.preventDefault();
   const card = handle.closest(".answer");
   card.classList.add("held");
-  handle.setPointerCapture(event.pointerId);
   const moved = ({ clientY }) => {
     const others = cards().filter((other) => other !== card);
     const below = others.find((other) => {
@@ -188,12 +187,13 @@ function drag(event) {
   };
   const dropped = () => {
     card.classList.remove("held");
-    handle.removeEventListener("pointermove", moved);
+    dragging.abort();
     number();
     changed();
   };
-  handle.addEventListener("pointermove", moved);
-  handle.addEventListener("lostpointercapture", dropped, { once: true });
+  const dragging = new AbortController(); // with the document: a card that moves loses the pointer
+  document.addEventListener("pointermove", moved, { signal: dragging.signal });
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, dropped, { signal: dragging.signal });
 }
 
 function rankingKey(event) {
