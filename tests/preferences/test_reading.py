@@ -1,6 +1,7 @@
 """Every common shape of preferences, and every way a row can be wrong."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -108,9 +109,14 @@ def test_rankings_keep_what_belongs_together(tmp_path):
     assert ([side.response for side in two.sides], two.pairs, two.margin) == (["yes", "no"], [(0, 1)], 2.0)
 
 
-def test_margin_and_subset_are_kept():
-    preference = only(prompt="Hi", chosen="yes", rejected="no", margin=2, subset="chat")
-    assert (preference.margin, preference.subset) == (2.0, "chat")
+def test_what_else_a_row_says_is_kept():
+    told = {"margin": 2, "subset": "chat", "annotator": "Ada", "weight": 0.5}
+    preference = only(prompt="Hi", chosen="yes", rejected="no", **told)
+    assert (preference.margin, preference.subset, preference.annotator, preference.weight) == (2.0, "chat", "Ada", 0.5)
+    ranked = only(prompt="Hi", responses=["no", "yes"], ranks=[2, 1], **told)
+    assert replace(ranked, where=preference.where) == preference
+    silent = only(prompt="Hi", chosen="yes", rejected="no")
+    assert (silent.annotator, silent.weight) == (None, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +131,8 @@ def test_margin_and_subset_are_kept():
         ({"chosen": [turn("assistant", "Hi")], "rejected": []}, "'chosen' is an answer without a question"),
         ({"prompt": "Hi", "chosen": "yes", "rejected": "no", "margin": "big"}, "'margin' must be a finite number"),
         ({"prompt": "Hi", "chosen": "yes", "rejected": "no", "margin": -1}, "'margin' is -1.0: it must be at least 0"),
+        ({"prompt": "Hi", "chosen": "yes", "rejected": "no", "weight": -1}, "'weight' is -1.0: it must be at least 0"),
+        ({"prompt": "Hi", "chosen": "yes", "rejected": "no", "annotator": 7}, "'annotator' must be text, found 7"),
         ({"prompt": "Hi", "responses": ["a", "b"], "ranks": [1]}, "'ranks' has 1 entries for 2 responses"),
         ({"prompt": "Hi", "responses": ["a", 3], "ranks": [1, 2]}, r"'responses\[1\]' must be text"),
         ({"prompt": "Hi", "responses": ["a", "b"], "ranks": [1, "x"]}, r"'ranks\[1\]' must be a finite number"),

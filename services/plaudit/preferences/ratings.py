@@ -1,6 +1,7 @@
 """Ratings, rows of {prompt, response, score}, and how well predicted scores fit them.
 
-The prompt is a text or a list of messages; the score any number: stars from 1 to 5, a thumb as 1 or -1.
+The prompt is a text or a list of messages; the score any number: stars from 1 to 5, a thumb as 1 or -1. `annotator` and
+`weight` may stand beside it, as beside a preference.
 """
 
 from dataclasses import dataclass
@@ -8,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from plaudit.preferences.reading import Side
-from plaudit.rows import DataSettings, read_rows
+from plaudit.preferences.reading import Side, text_or_none, weight
+from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.uncertainty import Estimate
 
 Array = npt.NDArray[np.float64]
@@ -22,11 +23,18 @@ class Rating:
     side: Side
     score: float
     where: str  # the row it comes from, for errors
+    annotator: str | None = None
+    weight: float = 1.0
 
 
 def read_ratings(data: DataSettings) -> list[Rating]:
     """All ratings of the data; ConfigurationError names the first row that is none."""
-    return [Rating(Side(row.prompt(), row.text("response")), row.number("score"), row.where) for row in read_rows(data)]
+    return [_rating(row) for row in read_rows(data)]
+
+
+def _rating(row: Row) -> Rating:
+    side = Side(row.prompt(), row.text("response"))
+    return Rating(side, row.number("score"), row.where, text_or_none(row, "annotator"), weight(row))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
     {prompt, chosen, rejected}            texts; or a prompt of messages with answers as texts or messages
     {chosen, rejected}                    whole transcripts as in hh-rlhf, or whole conversations as lists of messages
     {prompt, responses, ranks}            a lower rank is better; every pair of unequal ranks is one preference
-    margin                                optional, beside any pair: how much better the chosen one is (at least 0)
+    margin                                optional: how much better the chosen one is, of each pair of ranks (at least 0)
     subset                                optional: evaluation reports by it
+    annotator                             optional: who said so, a name
+    weight                                optional: how much the row counts in training (at least 0, else 1)
 
 The two sides of a transcript need not begin alike: each is split at its own last "\\n\\nAssistant:".
 """
@@ -46,6 +48,8 @@ class Preference:
     where: str  # the row it comes from, for errors
     margin: float | None = None
     subset: str | None = None
+    annotator: str | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Ranking:
     where: str  # the row it comes from, for errors
     margin: float | None = None
     subset: str | None = None
+    annotator: str | None = None
+    weight: float = 1.0
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -69,7 +75,8 @@ class Ranking:
     def preferences(self) -> list[Preference]:
         """One for each of `pairs`."""
         sides = ((self.sides[better], self.sides[worse]) for better, worse in self.pairs)
-        return [Preference(*pair, self.where, self.margin, self.subset) for pair in sides]
+        told = (self.where, self.margin, self.subset, self.annotator, self.weight)
+        return [Preference(*pair, *told) for pair in sides]
 
 
 def read_preferences(data: DataSettings) -> list[Preference]:
@@ -90,7 +97,7 @@ def ranking_of(row: Row) -> Ranking:
     if "responses" in row:
         return _ranked(row)
     read = _implicit if row.get("prompt") is None else _explicit
-    return Ranking((read(row, "chosen"), read(row, "rejected")), (1, 2), row.where, _margin(row), _subset(row))
+    return _told(row, (read(row, "chosen"), read(row, "rejected")), (1, 2))
 
 
 def _ranked(row: Row) -> Ranking:
@@ -100,7 +107,13 @@ def _ranked(row: Row) -> Ranking:
     places = Row({f"ranks[{index}]": rank for index, rank in enumerate(ranks)}, row.where)
     candidates = Row({f"responses[{index}]": text for index, text in enumerate(responses)}, row.where)
     sides = tuple(Side(row.prompt(), candidates.text(field)) for field in candidates)
-    return Ranking(sides, tuple(map(places.number, places)), row.where, subset=_subset(row))
+    return _told(row, sides, tuple(map(places.number, places)))
+
+
+def _told(row: Row, sides: tuple[Side, ...], ranks: tuple[float, ...]) -> Ranking:
+    """With what else the row says."""
+    margin, subset, annotator = _at_least_0(row, "margin"), text_or_none(row, "subset"), text_or_none(row, "annotator")
+    return Ranking(sides, ranks, row.where, margin, subset, annotator, weight(row))
 
 
 def _explicit(row: Row, field: str) -> Side:
@@ -132,14 +145,21 @@ def _conversation(row: Row, field: str, turns: tuple[Message, ...]) -> Side:
     return Side(turns[:-1], turns[-1].content)
 
 
-def _margin(row: Row) -> float | None:
-    if row.get("margin") is None:
+def text_or_none(row: Row, field: str) -> str | None:
+    """A text that a row may give."""
+    return None if row.get(field) is None else row.text(field)
+
+
+def weight(row: Row) -> float:
+    """How much the row counts."""
+    given = _at_least_0(row, "weight")
+    return 1.0 if given is None else given
+
+
+def _at_least_0(row: Row, field: str) -> float | None:
+    if row.get(field) is None:
         return None
-    margin = row.number("margin")
-    if margin < 0:
-        raise row.error("margin", f"is {margin}: it must be at least 0")
-    return margin
-
-
-def _subset(row: Row) -> str | None:
-    return None if row.get("subset") is None else row.text("subset")
+    number = row.number(field)
+    if number < 0:
+        raise row.error(field, f"is {number}: it must be at least 0")
+    return number
