@@ -9,5 +9,6 @@ exporting.py     judgements in the forms that trainers read
 agreement.py     how far people agree beyond chance
 bias.py          whether people went by length, or by place
 reliability.py   how far each person can be relied on
+scale.py         one number for each answer, and for each model: bradley_terry.py, elo.py
 summary.py       all of it, for whoever runs the work
 """

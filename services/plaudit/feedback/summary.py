@@ -18,6 +18,7 @@ from statistics import median
 
 from plaudit.feedback.agreement import Agreement, agreements
 from plaudit.feedback.bias import bias
+from plaudit.feedback.scale import Standing, leaderboard
 from plaudit.feedback.store import Activity, Judgement, Progress, Store
 from plaudit.feedback.tasks import Kind
 from plaudit.uncertainty import Estimate, mean
@@ -53,19 +54,6 @@ class PersonSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One model, or whoever wrote answers, among all of them."""
-
-    source: str
-    strength: (
-        Estimate  # Bradley and Terry's: the difference of two is the log-odds that people prefer one; 0 on average
-    )
-    elo: Estimate  # 1000 on average
-    won: Estimate  # share of its pairs, a tie is half of one
-    pairs: int
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything."""
 
@@ -85,7 +73,7 @@ def summarise(store: Store, *, now: float | None = None) -> Summary:
         _pace(judgements, progress.left, time.time() if now is None else now),
         agreements(judgements),
         tuple(_people(store.people(), judgements)),
-        (),
+        tuple(leaderboard(judgements)),
         (),
     )
 
