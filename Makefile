@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	@echo "installing pinned dependencies into $(VENV) ..."
 	@$(BIN)/python -c 'import sys; sys.exit("plaudit needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,tracing,reliability,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,tracing,feedback,dev]'
 	@touch $@
 
 demo: $(READY)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = packages_distributions()
 CLIENT = ("dependencies",)
-SERVICES = (*CLIENT, "reward", "train", "tracing", "reliability", "feedback")
+SERVICES = (*CLIENT, "reward", "train", "tracing", "feedback")
 
 
 def imported(room: str) -> Iterator[tuple[str, Path]]:
@@ -47,7 +47,7 @@ def normal(name: str) -> str:
         ("protos", CLIENT),
         ("clients", CLIENT),
         ("services/plaudit/reward", (*CLIENT, "reward")),
-        ("services/plaudit/feedback", (*CLIENT, "feedback", "reliability")),
+        ("services/plaudit/feedback", (*CLIENT, "feedback")),
         ("services", SERVICES),
         ("examples", (*SERVICES, "dev")),
         ("benchmarks", (*SERVICES, "dev", "bench")),

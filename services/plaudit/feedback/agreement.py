@@ -1,4 +1,4 @@
-"""How far people agree beyond chance: Krippendorff's alpha, for each kind of task.
+"""How far people agree: beyond chance, by Krippendorff's alpha, for each kind of task; and each person with the others.
 
 1: everybody says the same. 0: no more alike than by chance. Below: less than that. (K. Krippendorff, Content Analysis,
 2nd ed. 2004, ch. 11; by the package of that name.) It takes any number of people, of whom each judged what they judged.
@@ -9,12 +9,16 @@
     ranks, of each two answers: the first is better, as good, or worse          -1, 0, 1: the same
 
 Its standard error is the spread of alphas of tasks drawn anew, with replacement: those of one task hang together.
+
+With the others a person agrees where that person's value is the one that most others gave. Where they are split there is
+no such value, and stars are left out: near ones would be as wrong as far ones.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -23,7 +27,7 @@ from krippendorff import alpha as krippendorff_alpha
 
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Kind, Ranks, Rating, Thumb
-from plaudit.uncertainty import Estimate
+from plaudit.uncertainty import Estimate, mean
 
 RESAMPLED = 200
 """Times, for the standard error."""
@@ -50,6 +54,29 @@ def agreements(judgements: Iterable[Judgement], *, seed: int = 0) -> dict[Kind, 
         if judgement.task.kind in VALUES:
             by_kind[judgement.task.kind].append(judgement)
     return {kind: _agreement(kind, found, np.random.default_rng(seed)) for kind, found in by_kind.items()}
+
+
+def agreements_with_others(judgements: Iterable[Judgement]) -> dict[str, Estimate]:
+    """By person, the share of units in which they agree with most of the others; the mean over tasks."""
+    given = [one for one in judgements if one.task.kind in VALUES and one.task.kind is not Kind.RATING]
+    counts: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+    for judgement in given:
+        for unit, value in _values(judgement):
+            counts[judgement.task.key, unit][value] += 1
+    shares: dict[str, list[float]] = defaultdict(list)
+    for judgement in given:
+        agreed = [_agrees(counts[judgement.task.key, unit], value) for unit, value in _values(judgement)]
+        if known := [one for one in agreed if one is not None]:
+            shares[judgement.person].append(fmean(known))
+    return {person: mean(of_tasks) for person, of_tasks in shares.items()}
+
+
+def _agrees(counts: Counter[int], mine: int) -> bool | None:
+    """With what most others say; None where they are split, or there are none."""
+    others = {value: count - (value == mine) for value, count in counts.items()}
+    most = max(others.values())
+    chosen = [value for value, count in others.items() if count == most]
+    return chosen[0] == mine if most and len(chosen) == 1 else None
 
 
 def _agreement(kind: Kind, judgements: list[Judgement], random: np.random.Generator) -> Agreement:

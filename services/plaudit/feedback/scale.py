@@ -11,7 +11,7 @@ What is left out: questions whose answer was known before, and what somebody fla
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.feedback import bradley_terry, elo
+from plaudit.feedback.reliability import UNKNOWN
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Ranks
 from plaudit.uncertainty import Estimate, mean
@@ -55,12 +56,18 @@ def scales(judgements: Iterable[Judgement]) -> dict[str, tuple[Estimate, ...]]:
     return {key: found[key] for key in wins}
 
 
-def leaderboard(judgements: Iterable[Judgement], *, seed: int = 0) -> list[Standing]:
-    """Of the sources that were compared with another one."""
-    sources, games = _games(judgements)
+def leaderboard(
+    judgements: Iterable[Judgement], reliability: Mapping[str, float] | None = None, *, seed: int = 0
+) -> list[Standing]:
+    """Of the sources that were compared with another one.
+
+    `reliability`: of each person, the probability of being right. Strengths are then of what a person said by 2p - 1, of
+    one who guesses nothing at all. Elo's ratings and shares are of everybody alike.
+    """
+    sources, games, weights = _games(judgements, reliability)
     if not sources:
         return []
-    strengths = _strengths(games, np.random.default_rng(seed))
+    strengths = _strengths(games, weights, np.random.default_rng(seed))
     ratings = _elo(games, np.random.default_rng(seed))
     standings = [Standing(source, strengths[at], ratings[at], *_share(games, at)) for at, source in enumerate(sources)]
     return sorted(standings, key=lambda standing: -standing.strength.value)
@@ -75,8 +82,10 @@ def _fitted(wins: dict[str, Array], keys: list[str]) -> list[tuple[Estimate, ...
     return [tuple(map(Estimate, *pair)) for pair in zip(found.tolist(), errors.tolist(), strict=True)]
 
 
-def _games(judgements: Iterable[Judgement]) -> tuple[list[str], elo.Games]:
-    """Pairs of answers that two sources wrote."""
+def _games(
+    judgements: Iterable[Judgement], reliability: Mapping[str, float] | None
+) -> tuple[list[str], elo.Games, Array]:
+    """Pairs of answers that two sources wrote, and how much each counts."""
     rows: list[tuple[float, ...]] = []
     places: dict[str, int] = {}
     tasks: dict[str, int] = {}
@@ -87,18 +96,19 @@ def _games(judgements: Iterable[Judgement]) -> tuple[list[str], elo.Games]:
             if one and other and one != other:
                 at = (places.setdefault(source, len(places)) for source in (one, other))
                 task = tasks.setdefault(judgement.task.key, len(tasks))
-                rows.append((*at, _won(ranks[first], ranks[second]), task))
-    table = np.array(rows, np.float64).reshape(-1, 4)
+                right = 1.0 if reliability is None else reliability.get(judgement.person, UNKNOWN)
+                rows.append((*at, _won(ranks[first], ranks[second]), task, max(2 * right - 1, 0.0)))
+    table = np.array(rows, np.float64).reshape(-1, 5)
     first_, second_, group = (table[:, at].astype(np.int64) for at in (0, 1, 3))
-    return list(places), elo.Games(len(places), first_, second_, table[:, 2], group, len(tasks))
+    return list(places), elo.Games(len(places), first_, second_, table[:, 2], group, len(tasks)), table[:, 4]
 
 
-def _strengths(games: elo.Games, random: np.random.Generator) -> list[Estimate]:
-    found = bradley_terry.strengths(_wins(games, np.ones(games.groups)))
+def _strengths(games: elo.Games, weights: Array, random: np.random.Generator) -> list[Estimate]:
+    found = bradley_terry.strengths(_wins(games, weights))
     drawn = []
     for _ in range(RESAMPLED):
-        weights = np.bincount(random.integers(games.groups, size=games.groups), minlength=games.groups)
-        once = bradley_terry.strengths(_wins(games, weights), near=found)
+        times = np.bincount(random.integers(games.groups, size=games.groups), minlength=games.groups)
+        once = bradley_terry.strengths(_wins(games, weights * times[games.group]), near=found)
         drawn.append(once - once.mean())
     return _estimates(found - found.mean(), np.std(drawn, axis=0, ddof=1), games.groups)
 
@@ -113,11 +123,11 @@ def _estimates(values: Array, errors: Array, tasks: int) -> list[Estimate]:
     return [Estimate(value, error if tasks > 1 else None, tasks) for value, error in pairs]
 
 
-def _wins(games: elo.Games, weights: npt.ArrayLike) -> Array:
-    """(players, players), each game by the weight of its group."""
-    n, weight = games.players, np.asarray(weights, np.float64)[games.group]
-    won = np.bincount(games.first * n + games.second, weight * games.won, n * n)
-    lost = np.bincount(games.second * n + games.first, weight * (1.0 - games.won), n * n)
+def _wins(games: elo.Games, weights: Array) -> Array:
+    """(players, players), each game by its weight."""
+    n = games.players
+    won = np.bincount(games.first * n + games.second, weights * games.won, n * n)
+    lost = np.bincount(games.second * n + games.first, weights * (1.0 - games.won), n * n)
     return np.asarray(won + lost).reshape(n, n)
 
 
