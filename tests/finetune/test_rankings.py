@@ -99,15 +99,16 @@ def test_a_ranking_of_two_is_trls_pair(tmp_path, micro):
 def test_a_ranking_weighs_the_same_however_many_it_ranks():
     """Two pairs of equal margin weigh a half each, one of two responses the other half."""
     elements = [
-        {"ids": [[1, 2], [3], [4]], "pairs": [(0, 1), (0, 2)], "margin": 0.0},
-        {"ids": [[5], [6, 7, 8]], "pairs": [(1, 0)], "margin": 1.0},
+        {"ids": [[1, 2], [3], [4]], "pairs": [(0, 1)], "ties": [(1, 2)], "margin": 0.5, "weight": 1.0},
+        {"ids": [[5], [6, 7, 8]], "pairs": [(1, 0)], "ties": [], "margin": 1.0, "weight": 1.0},
     ]
     batch = collate(elements, pad_token_id=0)
     assert batch["input_ids"].tolist() == [[1, 2, 0], [3, 0, 0], [4, 0, 0], [5, 0, 0], [6, 7, 8]]  # each of them once
     assert batch["attention_mask"].sum(1).tolist() == [2, 1, 1, 1, 3]
-    assert batch["pairs"].tolist() == [[0, 1], [0, 2], [4, 3]]
+    assert batch["pairs"].tolist() == [[0, 1], [1, 2], [4, 3]]
+    assert batch["ties"].tolist() == [False, True, False]
     assert batch["weights"].tolist() == [0.25, 0.25, 0.5]
-    assert batch["margins"].tolist() == [0.0, 0.0, 1.0]
+    assert batch["margins"].tolist() == [0.5, 0.5, 1.0]
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=6), min_size=1, max_size=4), st.integers(0, 99))
@@ -121,10 +122,11 @@ def test_the_loss_agrees_with_the_obvious_loop(rankings, seed):
         if pairs:
             losses.append(np.mean([-logsigmoid(own[i] - own[j]) for i, j in pairs]))
         elements.append((ranks, pairs, own))
-    kept = [{"ids": [[1]] * len(ranks), "pairs": pairs, "margin": 0.0} for ranks, pairs, _ in elements if pairs]
+    told = {"ties": [], "margin": 0.0, "weight": 1.0}
+    kept = [{"ids": [[1]] * len(ranks), "pairs": pairs, **told} for ranks, pairs, _ in elements if pairs]
     if not kept:
         return
     told = collate(kept, pad_token_id=0)
     of_kept = torch.cat([own for _, pairs, own in elements if pairs])
-    found = k_wise(of_kept, told["pairs"], told["margins"].double(), told["weights"].double())
+    found = k_wise(of_kept, told["pairs"], told["margins"].double(), told["ties"], told["weights"].double())
     assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)

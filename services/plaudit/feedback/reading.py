@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.preferences.reading import Ranking, ranking_of
+from plaudit.preferences.thumbs import said_up
 from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.trajectory import Message
 
 NOBODY = "imported"
 """Who judged, where a row does not say."""
-THUMBS = {"up": True, "down": False, 1: True, 0: False, -1: False}  # True is 1, False is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _task(row: Row, kind: Kind, wanted: int) -> Task:
 def _judged(row: Row) -> Judged:
     if row.get("thumb") is None and row.get("score") is None:
         return _ranked(row, ranking_of(row))
-    verdict = _rating(row) if row.get("thumb") is None else _thumb(row)
+    verdict = _rating(row) if row.get("thumb") is None else Thumb(said_up(row, "thumb"))
     kind = Kind.RATING if isinstance(verdict, Rating) else Kind.THUMBS
     return Judged(_made(row, kind, row.prompt(), [row.text("response")]), _person(row), verdict)
 
@@ -73,13 +73,6 @@ def _ranked(row: Row, ranking: Ranking) -> Judged:
     verdict = Ranks(tuple(order[rank] for rank in ranking.ranks))
     task = _made(row, kind, prompts.pop(), [side.response for side in ranking.sides])
     return Judged(task, _person(row), verdict)
-
-
-def _thumb(row: Row) -> Thumb:
-    given = row["thumb"]
-    if not isinstance(given, str | int) or given not in THUMBS:
-        raise row.error("thumb", "is none of true, false, 'up', 'down', 1, 0, -1")
-    return Thumb(THUMBS[given])
 
 
 def _rating(row: Row) -> Rating:

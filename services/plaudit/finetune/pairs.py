@@ -1,6 +1,6 @@
-"""Preferences as the token ids a reward model reads, and what it learns from them by Bradley and Terry's loss:
+"""Preferences as the token ids a reward model reads, and what it learns from them by Bradley and Terry's loss.
 
--log sigmoid(r(chosen) - r(rejected) - margin), by trl's RewardTrainer.
+trl's RewardTrainer, which knows margins, with weights and ties beside (`bradley_terry.py`).
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from datasets import Dataset
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 from trl.trainer.reward_config import RewardConfig
-from trl.trainer.reward_trainer import RewardTrainer
+from trl.trainer.reward_trainer import DataCollatorForPreference, RewardTrainer
 
+from plaudit.finetune.bradley_terry import pair_losses
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import Fitting, Ids, render_sides
@@ -20,6 +23,9 @@ from plaudit.finetune.training import trainer_arguments
 from plaudit.preferences.agreement import Agreement, agreement
 from plaudit.preferences.reading import Preference
 from plaudit.reward.rendering import Rendering
+
+TOLD = {"margin": torch.float32, "weight": torch.float32, "tie": torch.bool}
+"""What is told of a pair beside its ids."""
 
 
 class RenderedPairs(Fitting[Preference]):
@@ -38,19 +44,23 @@ class RenderedPairs(Fitting[Preference]):
         """All responses, the chosen ones first."""
         return self.chosen_ids + self.rejected_ids
 
-    def columns(self) -> dict[str, list[Ids] | list[float]]:
-        """What trl's RewardTrainer reads; a margin that a row does not give is 0."""
-        columns: dict[str, list[Ids] | list[float]] = {
+    def columns(self) -> dict[str, list[Any]]:
+        """What the trainer reads; a margin that a row does not give is 0."""
+        return {
             "chosen_ids": self.chosen_ids,
             "rejected_ids": self.rejected_ids,
+            "margin": [preference.margin or 0.0 for preference in self.judgements],
+            "weight": self.weights,
+            "tie": [preference.tie for preference in self.judgements],
         }
-        if any(preference.margin is not None for preference in self.judgements):
-            columns["margin"] = [preference.margin or 0.0 for preference in self.judgements]
-        return columns
 
-    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedPairs") -> Agreement:
-        """How often raw scores (2n,) of `rows` agree, the length rule beside it."""
-        return agreement(scores[: len(self)], scores[len(self) :], self.judgements)
+    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedPairs") -> Agreement | None:
+        """How often scores (2n,) of `rows` agree, the length rule beside it. None where all are ties."""
+        differ = np.array([not preference.tie for preference in self.judgements])
+        if not differ.any():
+            return None
+        chosen, rejected = np.split(scores, 2)
+        return agreement(chosen[differ], rejected[differ], [one for one in self.judgements if not one.tie])
 
 
 def render_pairs(
@@ -80,12 +90,45 @@ def pairs_trainer(
         pad_to_multiple_of=None,
         eval_strategy="no" if held_out is None else "epoch",
     )
-    trainer: Trainer = RewardTrainer(
+    trainer: Trainer = PairsTrainer(
         model=model,
         args=config,
+        data_collator=PairsCollator(pad_token_id=int(tokenizer.pad_token_id)),
         train_dataset=Dataset.from_dict(training.columns()),
         eval_dataset=None if held_out is None else Dataset.from_dict(held_out.columns()),
         processing_class=tokenizer,
         callbacks=[callback],
     )
     return trainer
+
+
+class PairsCollator(DataCollatorForPreference):
+    """trl's, with what is told of each pair."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Ids and mask (2B, W), the chosen ones first; margin, weight and tie (B,)."""
+        told = {name: torch.tensor([one[name] for one in examples], dtype=kind) for name, kind in TOLD.items()}
+        return super().torch_call(examples) | told
+
+
+class PairsTrainer(RewardTrainer):
+    """trl's with the loss below. The `accuracy` in its log takes a tie's first side for the chosen one."""
+
+    args: RewardConfig
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The loss of one micro-batch, alone or with what the model gave."""
+        margins, weights, ties = (inputs.pop(name) for name in TOLD)
+        _, outputs = super().compute_loss(model, inputs, return_outputs=True)  # type: ignore[no-untyped-call]
+        chosen, rejected = outputs.logits[:, 0].chunk(2)
+        losses = pair_losses(chosen, rejected, margins, ties)
+        if self.args.center_rewards_coefficient is not None:
+            losses = losses + self.args.center_rewards_coefficient * (chosen + rejected) ** 2
+        loss = (weights * losses).mean()
+        return (loss, outputs) if return_outputs else loss

@@ -2,7 +2,8 @@
 
 The mean of -log sigmoid(r(better) - r(worse) - margin) over the pairs of each ranking (Ouyang et al. 2022, eq. 1): a
 response runs once, not once per pair. Where the pairs of a ranking are shuffled among others, the model is shown each
-response K - 1 times in an epoch, and overfits; and a ranking of nine counts as 36 of two.
+response K - 1 times in an epoch, and overfits; and a ranking of nine counts as 36 of two. Equal ranks say nothing, or,
+with `ties: half`, are pairs as well (`bradley_terry.py`).
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 
+from plaudit.finetune.bradley_terry import pair_losses
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import Fitting, Ids, padded_ids, render_sides
@@ -27,15 +28,21 @@ from plaudit.reward.rendering import Rendering
 class RenderedRankings(Fitting[Ranking]):
     """Rankings as a row of ids for each response."""
 
-    def elements(self) -> list[dict[str, Any]]:
+    def elements(self, ties: str) -> list[dict[str, Any]]:
         """One per ranking, as the trainer reads them."""
         return [
-            {"ids": ids, "pairs": ranking.pairs, "margin": ranking.margin or 0.0}
-            for ranking, ids in zip(self.judgements, self.ids, strict=True)
+            {
+                "ids": ids,
+                "pairs": ranking.pairs,
+                "ties": ranking.ties if ties == "half" else [],
+                "margin": ranking.margin or 0.0,
+                "weight": weight,
+            }
+            for ranking, ids, weight in zip(self.judgements, self.ids, self.weights, strict=True)
         ]
 
-    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRankings") -> Agreement:
-        """How often raw scores (n,) of `rows` agree with the pairs, the length rule beside it."""
+    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRankings") -> Agreement | None:
+        """How often scores (n,) of `rows` agree with the pairs, the length rule beside it. None where all are ties."""
         preferences: list[Preference] = []
         places: list[tuple[int, int]] = []
         first = 0
@@ -43,6 +50,8 @@ class RenderedRankings(Fitting[Ranking]):
             preferences += ranking.preferences
             places += [(first + better, first + worse) for better, worse in ranking.pairs]
             first += len(ranking.sides)
+        if not places:
+            return None
         better, worse = np.array(places).T
         return agreement(scores[better], scores[worse], preferences)
 
@@ -70,8 +79,8 @@ def rankings_trainer(
         model=model,
         args=TrainingArguments(**arguments, eval_strategy=evaluated, label_names=["pairs"]),
         data_collator=lambda elements: collate(elements, pad),
-        train_dataset=training.elements(),
-        eval_dataset=None if held_out is None else held_out.elements(),
+        train_dataset=training.elements(settings.ties),
+        eval_dataset=None if held_out is None else held_out.elements(settings.ties),
         callbacks=[callback],
     )
 
@@ -89,29 +98,32 @@ class RankingTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The loss of one micro-batch, alone or with what the model gave."""
-        told = {name: inputs.pop(name) for name in ("pairs", "margins", "weights")}
+        told = {name: inputs.pop(name) for name in ("pairs", "margins", "ties", "weights")}
         outputs = model(**inputs)
         loss = k_wise(outputs.logits[:, 0].float(), **told)
         return (loss, outputs) if return_outputs else loss
 
 
-def k_wise(rewards: Tensor, pairs: Tensor, margins: Tensor, weights: Tensor) -> Tensor:
-    """The mean over rankings of rewards (B,) in places `pairs` (P, 2); `weights` (P,) sum to 1 in all."""
-    better, worse = rewards[pairs].unbind(dim=1)
-    return -(weights * logsigmoid(better - worse - margins)).sum()
+def k_wise(rewards: Tensor, pairs: Tensor, margins: Tensor, ties: Tensor, weights: Tensor) -> Tensor:
+    """The mean over rankings of rewards (B,) in places `pairs` (P, 2); `weights` (P,) sum to 1 in all, but for those of
+    the rankings themselves."""
+    first, second = rewards[pairs].unbind(dim=1)
+    return (weights * pair_losses(first, second, margins, ties)).sum()
 
 
 def collate(elements: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
-    """Ids and mask (B, W) of all responses; places among them, margin and weight of all pairs."""
+    """Ids and mask (B, W) of all responses; places among them, margin, tie and weight of all pairs."""
     rows: list[Ids] = []
     pairs: list[tuple[int, int]] = []
     margins: list[float] = []
+    ties: list[bool] = []
     weights: list[float] = []
     for element in elements:
-        count = len(element["pairs"])
-        pairs += [(len(rows) + better, len(rows) + worse) for better, worse in element["pairs"]]
-        margins += [element["margin"]] * count
-        weights += [1 / (count * len(elements))] * count
+        found = element["pairs"] + element["ties"]
+        pairs += [(len(rows) + first, len(rows) + second) for first, second in found]
+        margins += [element["margin"]] * len(found)
+        ties += [False] * len(element["pairs"]) + [True] * len(element["ties"])
+        weights += [element["weight"] / (len(found) * len(elements))] * len(found)
         rows += element["ids"]
-    told = {"pairs": torch.tensor(pairs), "margins": torch.tensor(margins), "weights": torch.tensor(weights)}
-    return padded_ids(rows, pad_token_id) | told
+    told = {"pairs": pairs, "margins": margins, "ties": ties, "weights": weights}
+    return padded_ids(rows, pad_token_id) | {name: torch.tensor(values) for name, values in told.items()}

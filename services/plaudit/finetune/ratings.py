@@ -5,20 +5,17 @@ where the middle is, and the learning rate does not depend on the scale that peo
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.classifier import Classifier
+from plaudit.finetune.responses import responses_trainer
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import Fitting, Ids, padded_ids, render_sides
-from plaudit.finetune.training import trainer_arguments
+from plaudit.finetune.token_rows import Fitting, render_sides
 from plaudit.preferences.ratings import Fit, Rating, fit
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.rendering import Rendering
@@ -35,17 +32,13 @@ class RenderedRatings(Fitting[Rating]):
     @property
     def unit(self) -> Calibration:
         """From raw scores of a model that was trained on these back to ratings."""
-        mean, std = float(self.scores.mean()), float(self.scores.std())
+        mean = float(np.average(self.scores, weights=self.weights))
+        std = float(np.average((self.scores - mean) ** 2, weights=self.weights)) ** 0.5
         return Calibration(mean=-mean / std, std=1.0 / std)
 
-    def columns(self, unit: Calibration) -> dict[str, list[Ids] | list[float]]:
-        """What the trainer reads."""
-        return {"input_ids": self.rows, "labels": [score * unit.std + unit.mean for score in self.scores]}
-
     def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRatings") -> Fit:
-        """How well raw scores (n,) of `rows` fit, in the unit of what the model was trained on."""
-        unit = training.unit
-        return fit([unit.apply(score) for score in scores], self.scores)
+        """How well scores (n,) of `rows` fit, as ratings."""
+        return fit(scores, self.scores)
 
 
 def render_ratings(
@@ -69,28 +62,15 @@ def ratings_trainer(
     held_out: RenderedRatings | None,
     callback: TrainerCallback,
 ) -> Trainer:
-    """transformers' own, with the squared error."""
-    arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output, len(training))
-    unit, pad = training.unit, int(tokenizer.pad_token_id)
+    """With the squared error."""
+    unit = training.unit
 
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return padded_ids([row["input_ids"] for row in rows], pad) | {
-            "labels": torch.tensor([row["labels"] for row in rows])
-        }
+    def labels(part: RenderedRatings) -> list[float]:
+        return [score * unit.std + unit.mean for score in part.scores]
 
-    return Trainer(
-        model=model,
-        args=TrainingArguments(**arguments, eval_strategy="no" if held_out is None else "epoch"),
-        data_collator=collate,
-        train_dataset=Dataset.from_dict(training.columns(unit)),
-        eval_dataset=None if held_out is None else Dataset.from_dict(held_out.columns(unit)),
-        compute_loss_func=squared_error,
-        callbacks=[callback],
-    )
+    return responses_trainer(settings, model, tokenizer, training, held_out, labels, squared_error, callback)
 
 
-def squared_error(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Its mean over all rows of the optimiser step, whatever their split into micro-batches."""
-    errors = (outputs.logits[:, 0].float() - labels).square()
-    mean: Tensor = errors.sum() / (len(labels) if num_items_in_batch is None else num_items_in_batch)
-    return mean
+def squared_error(rewards: Tensor, labels: Tensor) -> Tensor:
+    """(B,)"""
+    return (rewards - labels).square()

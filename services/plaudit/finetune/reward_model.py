@@ -1,15 +1,20 @@
 """`plaudit reward-model settings.yaml`: trains a reward model on people's judgements, writes the folder a server reads.
 
-What people said decides the loss: of two responses one is better (`pairs`), several are in order (`rankings`), or a
-response has a score (`ratings`). The token ids come from the same function that the server calls, so the model is asked
-later exactly what it was trained on.
+    1  read the judgements, split them (`parts.py`) and render them as the server will
+    2  train one model (`losses.py`), or the members of an ensemble (`ensemble.py`)
+    3  calibrate, write the folder, measure what it holds on what was held out
+
+The token ids come from the same function that the server calls, so the model is asked later exactly what it was trained
+on.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 
@@ -21,41 +26,22 @@ from plaudit.finetune.classifier import (
     load_classifier,
     save_classifier,
 )
-from plaudit.finetune.pairs import RenderedPairs, pairs_trainer, render_pairs
+from plaudit.finetune.ensemble import Member, check_ensemble_output, members, train_members
+from plaudit.finetune.losses import LOSSES, Measured, Rendered
+from plaudit.finetune.parts import read_parts
 from plaudit.finetune.progress import progress
-from plaudit.finetune.rankings import RenderedRankings, rankings_trainer, render_rankings
-from plaudit.finetune.ratings import RenderedRatings, ratings_trainer, render_ratings
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import score_ids
-from plaudit.finetune.training import check_output, hold_out, prepare_output
+from plaudit.finetune.summary import lines
+from plaudit.finetune.token_rows import Ids, score_ids
+from plaudit.finetune.training import check_output, prepare_output
 from plaudit.policy.loading import read_config
-from plaudit.preferences.agreement import Agreement
-from plaudit.preferences.ratings import Fit, read_ratings
-from plaudit.preferences.reading import read_preferences, read_rankings
 from plaudit.reward import folder as reward_folder
+from plaudit.reward.loading import load_model
 from plaudit.reward.rendering import check
 from plaudit.settings import load
 from plaudit.telemetry.quiet import quiet_libraries
 
-Rendered = RenderedPairs | RenderedRankings | RenderedRatings
-Measured = Agreement | Fit
-
-
-class Loss(NamedTuple):
-    """What depends on the kind of judgement, a row's type with it."""
-
-    read: Callable[..., list[Any]]
-    prompt: Callable[[Any], object]
-    render: Callable[..., Any]
-    trainer: Callable[..., Any]
-    shown: str  # beside the progress bar
-
-
-LOSSES = {
-    "bradley_terry": Loss(read_preferences, lambda row: row.chosen.prompt, render_pairs, pairs_trainer, "accuracy"),
-    "k_wise": Loss(read_rankings, lambda row: row.sides[0].prompt, render_rankings, rankings_trainer, "loss"),
-    "squared_error": Loss(read_ratings, lambda row: row.side.prompt, render_ratings, ratings_trainer, "loss"),
-}
+HELD_OUT = "held out"
 
 
 def run(path: str, overrides: list[str]) -> int:
@@ -69,40 +55,50 @@ class RewardModelResult:
     """What came out of a run."""
 
     folder: Path
-    version: str
-    held_out: Measured | None  # None where nothing was held out
+    versions: tuple[str, ...]  # of the model, or of each member
+    measured: dict[str, list[Measured | None]]  # by part: of the model alone, or of each member and of their mean
+
+    @property
+    def version(self) -> str:
+        return ", ".join(self.versions)
+
+    @property
+    def held_out(self) -> Measured | None:
+        """Of the model, or of the members' mean. None where nothing was held out."""
+        return self.measured[HELD_OUT][-1] if HELD_OUT in self.measured else None
 
     def summary(self) -> str:
         """For people: what was measured, and its uncertainty."""
-        return "\n".join([f"wrote {self.folder} (version {self.version})", *_lines(self.held_out)])
+        told = [f"wrote {self.folder} (version {self.version})"]
+        names = [""] if len(self.versions) == 1 else [*(f", member-{at}" for at in range(len(self.versions))), ", mean"]
+        for part, found in self.measured.items():
+            told += [line for name, one in zip(names, found, strict=True) for line in lines(part + name, one)]
+        return "\n".join(told)
 
 
 def train(settings: RewardModelSettings) -> RewardModelResult:
-    """Reads and checks everything, trains, measures, calibrates, and writes the folder."""
-    check_output(settings.output)
+    """Reads and checks everything, trains, calibrates, writes the folder, and measures."""
+    check_ensemble_output(settings) if settings.ensemble else check_output(settings.output)
     quiet_libraries()
     tokenizer = load_base_tokenizer(settings.base)
     check(tokenizer, settings.rendering)
     check_context(read_config(settings.base), settings.rendering.max_tokens, "rendering.max_tokens")
-    training, held_out = _judgements(settings, tokenizer)
+    parts = read_parts(settings, tokenizer)
     demonstrations = demonstration_ids(settings.demonstrations, settings.rendering, tokenizer)
-    model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
-    prepare_output(settings.output, settings)
-    fit(settings, model, tokenizer, training, held_out)
-    measured = None
-    if held_out is not None:
-        scores = score_ids(model, held_out.rows, tokenizer.pad_token_id, "measuring")
-        measured = held_out.measure(scores, training)
-    calibration = calibrate(model, tokenizer, training.rows, demonstrations) if settings.calibrate else training.unit
-    save_classifier(model, tokenizer, settings.output)
-    record = reward_folder.write(
-        settings.output,
-        settings.rendering,
-        self_test=self_test(tokenizer, settings.rendering),
-        calibration=calibration,
-        display_name=settings.display_name,
-    )
-    return RewardModelResult(settings.output, record.version, measured)
+    alone = partial(_train, tokenizer=tokenizer, held_out=parts.held_out, demonstrations=demonstrations)
+    if settings.ensemble is None:
+        found = [Member(settings, parts.training)]
+        alone(found[0])
+    else:
+        found = members(settings, parts.training)
+        train_members(settings, found, alone)
+    versions = tuple(_record(member).version for member in found)
+    measured = {
+        name: _measure(found, part, parts.training, tokenizer)
+        for name, part in ((HELD_OUT, parts.held_out), (_by(parts.names), parts.annotators))
+        if part is not None
+    }
+    return RewardModelResult(settings.output, versions, measured)
 
 
 def fit(
@@ -122,41 +118,49 @@ def fit(
         trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
-def _judgements(settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase) -> tuple[Any, Any]:
-    """What is trained on, and what is measured on or None."""
-    loss = LOSSES[settings.loss]
-    training = loss.read(settings.data)
-    if settings.eval_data is not None:
-        held_out = loss.read(settings.eval_data)
-    else:
-        training, held_out = hold_out(training, loss.prompt, settings.eval_fraction, settings.training.seed)
-    parts = [("training", training), ("held out", held_out)]
-    rendered = [_rendered(settings, tokenizer, part, name) if part else None for name, part in parts]
-    return rendered[0], rendered[1]
-
-
-def _rendered(
-    settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase, judgements: list[Any], name: str
-) -> Rendered:
-    """Says how many were cut or left out: never in silence."""
-    found: Rendered = LOSSES[settings.loss].render(tokenizer, settings.rendering, judgements, name)
-    print(
-        f"{name}: {len(found)} judgements; {found.cut} with the head of a prompt cut, {found.left_out} left out "
-        f"as longer than {settings.rendering.max_tokens} tokens"
+def _train(
+    member: Member, *, tokenizer: PreTrainedTokenizerBase, held_out: Rendered | None, demonstrations: list[Ids]
+) -> None:
+    """One model, from its base to its folder."""
+    settings, training = member.settings, member.training
+    unit = training.unit
+    model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
+    prepare_output(settings.output, settings)
+    fit(settings, model, tokenizer, training, held_out)
+    calibration = calibrate(model, tokenizer, training.rows, demonstrations) if settings.calibrate else unit
+    save_classifier(model, tokenizer, settings.output)
+    reward_folder.write(
+        settings.output,
+        settings.rendering,
+        self_test=self_test(tokenizer, settings.rendering),
+        calibration=calibration,
+        display_name=settings.display_name,
     )
+
+
+def _measure(
+    found: Sequence[Member], part: Rendered, training: Rendered, tokenizer: PreTrainedTokenizerBase
+) -> list[Measured | None]:
+    """Of each folder as it is served, and of several also of their mean."""
+    measure: Callable[..., Measured | None] = part.measure
+    scores = [_scores(member, part.rows, tokenizer) for member in found]
+    if len(scores) > 1:
+        scores.append(np.mean(scores, axis=0))
+    return [measure(one, training) for one in scores]
+
+
+def _scores(member: Member, rows: list[Ids], tokenizer: PreTrainedTokenizerBase) -> npt.NDArray[np.float64]:
+    """(n,) as ratings or log-odds where the judgements have a unit, else as they are served."""
+    unit = member.training.unit or _record(member).calibration
+    raw = score_ids(load_model(member.settings.output), rows, tokenizer.pad_token_id, "measuring")
+    return raw if unit is None else np.array([unit.apply(score) for score in raw])
+
+
+def _record(member: Member) -> reward_folder.RewardFolder:
+    found = reward_folder.read(member.settings.output)
+    assert found is not None, "the member is written"
     return found
 
 
-def _lines(measured: Measured | None) -> list[str]:
-    if measured is None:
-        return []
-    if isinstance(measured, Fit):
-        return [
-            f"held out: R² {measured.r_squared:.3f} on {measured.r_squared.n} ratings",
-            f"correlation with them: {measured.correlation:.3f}",
-        ]
-    found, rule, gain = measured.accuracy, measured.length_rule, measured.gain
-    return [
-        f"held out: accuracy {found:.3f} on {found.n} pairs",
-        f"picking the longer answer: {rule.value:.3f}; the model's gain over it {gain:+.3f}",
-    ]
+def _by(names: Sequence[str]) -> str:
+    return f"held-out annotators ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"

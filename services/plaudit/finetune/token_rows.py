@@ -1,8 +1,8 @@
 """Judged responses as the token ids a reward model reads, and the scores a model gives them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,13 @@ Ids = list[int]
 
 
 class Judged(Protocol):
-    """A preference or a rating."""
+    """A preference, a ranking, a rating or a thumb."""
 
     @property
     def where(self) -> str: ...
+
+    @property
+    def weight(self) -> float: ...
 
 
 J = TypeVar("J", bound=Judged)
@@ -48,6 +51,19 @@ class Fitting(Generic[J]):
     def rows(self) -> list[Ids]:
         """All responses, judgement by judgement."""
         return [row for sides in self.ids for row in sides]
+
+    @property
+    def weights(self) -> list[float]:
+        """Of each judgement: 1 on average, so that equal ones, whichever they are, change nothing."""
+        given = np.array([judgement.weight for judgement in self.judgements], np.float64)
+        given /= given.max()  # equal ones are 1 to the last bit
+        return list(map(float, given / given.mean()))
+
+    def subset(self, kept: Sequence[bool]) -> Self:
+        """Those of the judgements; whatever was cut stays told."""
+        chosen = [place for place, keep in enumerate(kept) if keep]
+        judgements, ids = [self.judgements[at] for at in chosen], [self.ids[at] for at in chosen]
+        return replace(self, judgements=judgements, ids=ids)
 
     @property
     def unit(self) -> Calibration | None:

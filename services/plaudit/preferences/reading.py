@@ -2,8 +2,9 @@
 
     {prompt, chosen, rejected}            texts; or a prompt of messages with answers as texts or messages
     {chosen, rejected}                    whole transcripts as in hh-rlhf, or whole conversations as lists of messages
-    {prompt, responses, ranks}            a lower rank is better; every pair of unequal ranks is one preference
-    margin                                optional: how much better the chosen one is, of each pair of ranks (at least 0)
+    {prompt, responses, ranks}            a lower rank is better; every pair of unequal ranks is one preference, every
+                                          pair of equal ones a tie, which is left out unless asked for
+    margin                                optional: how much better the better one of a pair is (at least 0)
     subset                                optional: evaluation reports by it
     annotator                             optional: who said so, a name
     weight                                optional: how much the row counts in training (at least 0, else 1)
@@ -11,7 +12,7 @@
 The two sides of a transcript need not begin alike: each is split at its own last "\\n\\nAssistant:".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from plaudit.errors import ConfigurationError
@@ -41,7 +42,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Somebody preferred `chosen` to `rejected`."""
+    """Somebody preferred `chosen` to `rejected`; or, of a tie, neither."""
 
     chosen: Side
     rejected: Side
@@ -50,6 +51,7 @@ class Preference:
     subset: str | None = None
     annotator: str | None = None
     weight: float = 1.0
+    tie: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Ranking:
     """Somebody put two or more responses in order; `chosen` and `rejected` are a ranking of two."""
 
     sides: tuple[Side, ...]
-    ranks: tuple[float, ...]  # a lower one is better; of equal ones nothing is known
+    ranks: tuple[float, ...]  # a lower one is better; equal ones tie
     where: str  # the row it comes from, for errors
     margin: float | None = None
     subset: str | None = None
@@ -72,22 +74,39 @@ class Ranking:
         return [(i, j) if self.ranks[i] < self.ranks[j] else (j, i) for i, j in unequal]
 
     @property
+    def ties(self) -> list[tuple[int, int]]:
+        """The places in `sides` of every two equal ranks."""
+        return [(i, j) for i, j in combinations(range(len(self.ranks)), 2) if self.ranks[i] == self.ranks[j]]
+
+    @property
     def preferences(self) -> list[Preference]:
         """One for each of `pairs`."""
-        sides = ((self.sides[better], self.sides[worse]) for better, worse in self.pairs)
-        told = (self.where, self.margin, self.subset, self.annotator, self.weight)
-        return [Preference(*pair, *told) for pair in sides]
+        return [self._preference(better, worse) for better, worse in self.pairs]
+
+    @property
+    def tied(self) -> list[Preference]:
+        """One for each of `ties`."""
+        return [replace(self._preference(*places), margin=None, tie=True) for places in self.ties]
+
+    def _preference(self, better: int, worse: int) -> Preference:
+        sides = self.sides[better], self.sides[worse]
+        return Preference(*sides, self.where, self.margin, self.subset, self.annotator, self.weight)
 
 
-def read_preferences(data: DataSettings) -> list[Preference]:
-    """All preferences of the data, each by itself; ConfigurationError names the first row that is none."""
-    return [preference for ranking in read_rankings(data) for preference in ranking.preferences]
+def read_preferences(data: DataSettings, *, ties: bool = False) -> list[Preference]:
+    """All preferences of the data, each by itself, and the ties where asked for; ConfigurationError names the first row
+    that is none."""
+    rankings = read_rankings(data, ties=ties)
+    return [found for ranking in rankings for found in ranking.preferences + (ranking.tied if ties else [])]
 
 
-def read_rankings(data: DataSettings) -> list[Ranking]:
-    """What every row says; ConfigurationError names the first that says nothing of the kind. Mere ties are left out."""
-    rankings = [ranking for ranking in map(ranking_of, read_rows(data)) if ranking.pairs]
-    if not rankings:
+def read_rankings(data: DataSettings, *, ties: bool = False) -> list[Ranking]:
+    """What every row says; ConfigurationError names the first that says nothing of the kind.
+
+    Mere ties are left out unless asked for; where there is nothing else, that is an error.
+    """
+    rankings = [ranking for ranking in map(ranking_of, read_rows(data)) if ranking.pairs or (ties and ranking.ties)]
+    if not any(ranking.pairs for ranking in rankings):
         raise ConfigurationError(f"{', '.join(data.sources)}: no preferences: every row ranks its responses alike")
     return rankings
 

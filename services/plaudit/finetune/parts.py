@@ -1,0 +1,101 @@
+"""What a reward model is trained on, and what it is only measured on.
+
+training     the rest
+held_out     rows of other prompts, or of `eval_data`
+annotators   rows of the people in `held_out_annotators`, about whichever prompts: how well is a person predicted
+             whom the model never heard?
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from plaudit.errors import ConfigurationError
+from plaudit.finetune.losses import LOSSES, Rendered, read_judgements
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.training import hold_out
+
+WHO = "held_out_annotators"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """As token ids."""
+
+    training: Any  # of the kind that `loss` renders
+    held_out: Any | None
+    annotators: Any | None
+    names: tuple[str, ...] = ()  # of those annotators
+
+
+def read_parts(settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase) -> Parts:
+    """Reads, splits and renders. Only what is trained on is weighed; there, rows of weight 0 are left out."""
+    given = read_judgements(settings, settings.data)
+    evaluated = [] if settings.eval_data is None else read_judgements(settings, settings.eval_data)
+    names = _names([*given, *evaluated], settings)
+    training = [row for row in given if row.annotator not in names]
+    held_out = [row for row in evaluated if row.annotator not in names]
+    if settings.eval_data is None:
+        prompt = LOSSES[settings.loss].prompt
+        training, held_out = hold_out(training, prompt, settings.eval_fraction, settings.training.seed)
+    theirs = [row for row in (*given, *evaluated) if row.annotator in names]
+
+    def rendered(name: str, rows: list[Any]) -> Rendered | None:
+        return _rendered(settings, tokenizer, rows, name) if rows else None
+
+    return Parts(
+        training=rendered("training", _weighed(training)),
+        held_out=rendered("held out", _unweighed(held_out)),
+        annotators=rendered("held-out annotators", _unweighed(theirs)),
+        names=tuple(sorted(names)),
+    )
+
+
+def _names(rows: Sequence[Any], settings: RewardModelSettings) -> set[str]:
+    """Whom to hold out. ConfigurationError where somebody judged nothing, or where nobody would be left."""
+    known = sorted({row.annotator for row in rows if row.annotator is not None})
+    asked = settings.held_out_annotators
+    if asked is None:
+        return set()
+    if isinstance(asked, float):
+        drawn = np.random.default_rng(settings.training.seed).permutation(len(known))
+        names = {known[place] for place in drawn[: max(1, round(asked * len(known)))]}
+    else:
+        names = set(asked)
+    if unknown := names - set(known):
+        raise ConfigurationError(f"{WHO}: '{min(unknown)}' is no row's annotator: known are {_listed(known)}")
+    if all(row.annotator in names for row in rows):
+        raise ConfigurationError(f"{WHO} leaves nobody to learn from: the data's annotators are {_listed(known)}")
+    return names
+
+
+def _listed(known: Sequence[str]) -> str:
+    return (", ".join(known[:10]) + (", ..." if len(known) > 10 else "")) or "none: the rows have no 'annotator'"
+
+
+def _weighed(rows: Sequence[Any]) -> list[Any]:
+    kept = [row for row in rows if row.weight > 0]
+    if rows and not kept:
+        raise ConfigurationError(f"every one of the {len(rows)} training rows has weight 0: nothing is left to learn")
+    if len(kept) < len(rows):
+        print(f"training: {len(rows) - len(kept)} judgements of weight 0 left out")
+    return kept
+
+
+def _unweighed(rows: Sequence[Any]) -> list[Any]:
+    return [replace(row, weight=1.0) for row in rows]
+
+
+def _rendered(
+    settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase, rows: list[Any], name: str
+) -> Rendered:
+    """Says how many were cut or left out: never in silence."""
+    found: Rendered = LOSSES[settings.loss].render(tokenizer, settings.rendering, rows, name)
+    print(
+        f"{name}: {len(found)} judgements; {found.cut} with the head of a prompt cut, {found.left_out} left out "
+        f"as longer than {settings.rendering.max_tokens} tokens"
+    )
+    return found
