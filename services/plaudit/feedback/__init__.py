@@ -6,9 +6,10 @@ schema.py        the tables, and migrations/ that make them
 reading.py       tasks from rows of data, and judgements that a team already has
 label_studio.py  those in Label Studio's export
 exporting.py     judgements in the forms that trainers read
-agreement.py     how far people agree beyond chance
+agreement.py     how far people agree beyond chance, and each with the others
 bias.py          whether people went by length, or by place
 reliability.py   how far each person can be relied on
+consensus.py     what is most likely right, by all who were asked
 scale.py         one number for each answer, and for each model: bradley_terry.py, elo.py
-summary.py       all of it, for whoever runs the work
+summary.py       all of it, for whoever runs the work; as text: summary_report.py
 """

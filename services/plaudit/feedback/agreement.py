@@ -10,8 +10,8 @@
 
 Its standard error is the spread of alphas of tasks drawn anew, with replacement: those of one task hang together.
 
-With the others a person agrees where that person's value is the one that most others gave. Where they are split there is
-no such value, and stars are left out: near ones would be as wrong as far ones.
+With the others a person agrees where that person's value is the one that most others gave. Where they are split there
+is no such value, and stars are left out: near ones would be as wrong as far ones.
 """
 
 from collections import Counter, defaultdict

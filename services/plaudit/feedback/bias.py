@@ -2,18 +2,23 @@
 
 Of each judgement that puts answers in order, the share of its pairs in which the longer one, or the one shown earlier,
 is the better one; a tie counts half. Where length or place says nothing, the mean over judgements is a half. Answers
-are shown in a random order, so a mean above it is people's doing for places; longer answers may well be better ones.
+are shown in a random order, so a mean above it is people's doing for places. Longer answers may well be better ones:
+how far somebody goes by length is seen beside the others.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Ranks
 from plaudit.uncertainty import Estimate, mean
+
+CHANCE = 0.05
+"""That anybody at all is said to be off where nobody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,36 @@ def bias_by_person(judgements: Iterable[Judgement]) -> dict[str, Bias]:
     for judgement in judgements:
         theirs[judgement.person].append(judgement)
     return {person: bias(said) for person, said in theirs.items()}
+
+
+def off(biases: Mapping[str, Bias]) -> dict[str, tuple[str, ...]]:
+    """Who is further off than chance is likely to put anybody: `earlier` from a half, `longer` from all the others."""
+    errors = NormalDist().inv_cdf(1.0 - CHANCE / (4 * max(len(biases), 1)))  # two sides of two shares of everybody
+    found = {}
+    for person, mine in biases.items():
+        others = _pooled([one.longer for name, one in biases.items() if name != person])
+        compared = {"longer": (mine.longer, others), "earlier": (mine.earlier, Estimate(0.5))}
+        found[person] = tuple(
+            name for name, (own, expected) in compared.items() if own and expected and _errors(own, expected) > errors
+        )
+    return found
+
+
+def _errors(mine: Estimate, expected: Estimate) -> float:
+    """How many standard errors it is off, with the spread that it has about what is expected: of few alike not 0."""
+    n = mine.n or 1
+    difference = mine.value - expected.value
+    spread = ((mine.standard_error or 0.0) ** 2 * (n - 1) + difference**2) / n + (expected.standard_error or 0.0) ** 2
+    return abs(difference) / math.sqrt(spread) if difference else 0.0
+
+
+def _pooled(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    """All of them, each by its n."""
+    known = [(one, one.n or 1) for one in estimates if one is not None]
+    if not (n := sum(count for _, count in known)):
+        return None
+    error = math.sqrt(sum((count * (one.standard_error or 0.0)) ** 2 for one, count in known)) / n
+    return Estimate(sum(count * one.value for one, count in known) / n, error, n)
 
 
 def _mean(shares: Iterable[float | None]) -> Estimate | None:

@@ -2,7 +2,7 @@
 
     form            a row                                              read by
     preferences     {prompt, chosen, rejected}                         trl's RewardTrainer and DPOTrainer, OpenRLHF, us
-    consensus       {prompt, chosen, rejected, probability}            the same; what is most likely right (consensus.py)
+    consensus       {prompt, chosen, rejected, probability}            the same; what is likely right (consensus.py)
     rankings        {prompt, responses, ranks}                         `plaudit reward-model` with loss: k_wise
     ratings         {prompt, response, score}                          `plaudit reward-model` with loss: squared_error
     thumbs          {prompt, completion, label}                        trl's KTOTrainer

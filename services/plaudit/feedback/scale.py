@@ -61,8 +61,8 @@ def leaderboard(
 ) -> list[Standing]:
     """Of the sources that were compared with another one.
 
-    `reliability`: of each person, the probability of being right. Strengths are then of what a person said by 2p - 1, of
-    one who guesses nothing at all. Elo's ratings and shares are of everybody alike.
+    `reliability`: of each person, the probability p of being right. For strengths, what that person said then counts
+    2p - 1: of one who guesses, nothing at all. In Elo's ratings and in shares everybody counts the same.
     """
     sources, games, weights = _games(judgements, reliability)
     if not sources:

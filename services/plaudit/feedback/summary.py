@@ -7,23 +7,26 @@
     summary.people[0].earlier                 0.58 ± 0.02: goes by the place on the screen, where `off` says so
     summary.leaderboard[0].source             the model whose answers people like best
 
-What the extra `reliability` gives is None without it, and `notes` says so.
+Questions that somebody flagged, or whose answer was known before, say nothing of models: see scale.py.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from plaudit.feedback.agreement import Agreement, agreements
-from plaudit.feedback.bias import bias
+from plaudit.feedback.agreement import Agreement, agreements, agreements_with_others
+from plaudit.feedback.bias import bias, off
+from plaudit.feedback.reliability import fit
 from plaudit.feedback.scale import Standing, leaderboard
 from plaudit.feedback.store import Activity, Judgement, Progress, Store
 from plaudit.feedback.tasks import Kind
 from plaudit.uncertainty import Estimate, mean
 
 HOUR_S, DAY_S = 3600.0, 86400.0
+FEWEST_PEOPLE = 3
+"""Who tell which of them is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +65,20 @@ class Summary:
     agreement: dict[Kind, Agreement]
     people: tuple[PersonSummary, ...]  # by name
     leaderboard: tuple[Standing, ...]  # the best first
-    notes: tuple[str, ...]  # what could not be said, and why
+    notes: tuple[str, ...]  # what cannot be said, and why
 
 
 def summarise(store: Store, *, now: float | None = None) -> Summary:
     """Of what stands in the store."""
     judgements, progress = list(store.judged()), store.progress()
+    reliability = fit(judgements).people
     return Summary(
         progress,
         _pace(judgements, progress.left, time.time() if now is None else now),
         agreements(judgements),
-        tuple(_people(store.people(), judgements)),
-        tuple(leaderboard(judgements)),
-        (),
+        tuple(_people(store.people(), judgements, reliability)),
+        tuple(leaderboard(judgements, reliability)),
+        tuple(_notes(judgements, reliability)),
     )
 
 
@@ -89,24 +93,40 @@ def _pace(judgements: Sequence[Judgement], left: int, now: float) -> Pace:
     return Pace(hour, day, seconds, left / at if at else None)
 
 
-def _people(active: Sequence[Activity], judgements: Sequence[Judgement]) -> Iterator[PersonSummary]:
+def _people(
+    active: Sequence[Activity], judgements: Sequence[Judgement], reliability: Mapping[str, float]
+) -> Iterator[PersonSummary]:
     theirs: dict[str, list[Judgement]] = defaultdict(list)
     for judgement in judgements:
         theirs[judgement.person].append(judgement)
+    biases = {person.name: bias(theirs[person.name]) for person in active}
+    others, marked = agreements_with_others(judgements), off(biases)
     for person in active:
-        said = theirs[person.name]
-        times = [one.seconds for one in said if one.seconds > 0]
-        right = [one.verdict == one.task.gold for one in said if one.task.gold is not None]
-        biases = bias(said)
+        right = [one.verdict == one.task.gold for one in theirs[person.name] if one.task.gold is not None]
         yield PersonSummary(
             person.name,
             person.judged,
             person.skipped,
             person.flagged,
-            median(times) if times else None,
-            mean(right) if right else None,
-            None,
-            None,
-            biases.longer,
-            biases.earlier,
+            seconds=_median(theirs[person.name]),
+            known=mean(right) if right else None,
+            others=others.get(person.name),
+            reliability=reliability.get(person.name),
+            longer=biases[person.name].longer,
+            earlier=biases[person.name].earlier,
+            off=marked[person.name],
         )
+
+
+def _median(judgements: Iterable[Judgement]) -> float | None:
+    times = [one.seconds for one in judgements if one.seconds > 0]
+    return median(times) if times else None
+
+
+def _notes(judgements: Sequence[Judgement], reliability: Mapping[str, float]) -> Iterator[str]:
+    if judgements and not reliability:
+        yield "Nobody was asked what somebody else was: whom to believe cannot be said. Let tasks want 2 judgements."
+    if 0 < len(reliability) < FEWEST_PEOPLE:
+        yield "Two people say who differs from whom, and not who is right: let a third one judge what both did."
+    if judgements and not any(one.task.gold is not None for one in judgements):
+        yield "No question whose answer is known was asked: nobody's judgement was held against anything but opinion."
