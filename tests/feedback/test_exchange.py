@@ -1,6 +1,7 @@
 """Judgements go out in the forms that trainers read, and come in as teams have them."""
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from trl.data_utils import is_conversational
 
 from plaudit.errors import ConfigurationError
 from plaudit.feedback.database import open_database
-from plaudit.feedback.exporting import Form, export
+from plaudit.feedback.exporting import Form, export, reliability_weights
 from plaudit.feedback.reading import read_judged, read_tasks
 from plaudit.feedback.store import Judgement, Store
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.finetune.demonstrations import read_demonstrations
 from plaudit.preferences.ratings import read_ratings
 from plaudit.preferences.reading import read_preferences, read_rankings
+from plaudit.preferences.thumbs import read_thumbs
 from plaudit.rows import DataSettings
 from plaudit.trajectory import Message
 
@@ -62,6 +64,29 @@ def test_what_is_exported_is_what_the_readers_here_read(tmp_path: Path) -> None:
     assert [(one.side.response, one.score) for one in ratings] == [("fine", 4), ("yes", 1), ("no", -1)]
     [shown] = read_demonstrations(written(tmp_path, export(SAID, Form.DEMONSTRATIONS)))
     assert (shown.prompt, shown.response) == ("a question", "mine")
+
+
+def test_thumbs_are_read_back_as_they_were_said(tmp_path: Path) -> None:
+    found = read_thumbs(written(tmp_path, export(SAID, Form.THUMBS)))
+    assert [(one.side.prompt, one.side.response, one.up, one.annotator) for one in found] == [
+        ("a question", "yes", True, "Ada"),
+        (ASKED, "no", False, "Ada"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("right", "weight"), [(0.9, math.log(9)), (0.5, 0.0), (0.3, 0.0), (1.0, math.log(99)), (None, math.log(3))]
+)
+def test_a_row_weighs_the_log_odds_of_its_annotator_being_right(tmp_path: Path, right: float, weight: float) -> None:
+    """Of whom nothing is known, the mean of the others; at or below chance nothing."""
+    weights = reliability_weights({"Ada": right, "Bob": 0.75})
+    found = read_preferences(written(tmp_path, export(SAID, Form.PREFERENCES, weights=weights)))
+    assert {one.weight for one in found} == {pytest.approx(weight)}
+    assert "weight" not in next(export(SAID, Form.PREFERENCES))
+
+
+def test_where_nothing_is_known_of_anybody_all_weigh_alike() -> None:
+    assert reliability_weights({"Ada": None, "Bob": None}) == {"Ada": 1.0, "Bob": 1.0}
 
 
 def test_every_row_says_who_judged_what() -> None:

@@ -5,16 +5,22 @@
     consensus       {prompt, chosen, rejected, probability}            the same; what is likely right (consensus.py)
     rankings        {prompt, responses, ranks}                         `plaudit reward-model` with loss: k_wise
     ratings         {prompt, response, score}                          `plaudit reward-model` with loss: squared_error
-    thumbs          {prompt, completion, label}                        trl's KTOTrainer
+    thumbs          {prompt, completion, label}                        trl's KTOTrainer; loss: binary_cross_entropy
     demonstrations  {prompt, response}                                 `plaudit sft`
 
 Where a prompt is a conversation, answers to it are one too: a list with the assistant's message, as trl has it. A row
-of `preferences` is a pair of unequal ranks; what was ranked alike says nothing there.
+of `preferences` is a pair of unequal ranks; what was ranked alike says nothing there
+(of `rankings` it may be learnt: `ties: half`).
 
 What is left out: questions whose answer was known before, and what somebody flagged, unless asked for.
+
+With `weights`, a row also says how much whoever judged counts in training:
+
+    export(judgements, Form.PREFERENCES, weights=reliability_weights({"Ada": 0.9, "Bob": 0.5, "Cleo": None}))
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import permutations
 from typing import Any
@@ -25,6 +31,9 @@ from plaudit.feedback.tasks import Demonstration, Ranks, Rating, Task, Thumb
 
 Row = dict[str, Any]
 TaskRow = tuple[Task, Row]
+
+SUREST = 0.99
+"""No few judgements show that anybody is right more often."""
 
 
 class Form(StrEnum):
@@ -38,19 +47,51 @@ class Form(StrEnum):
     DEMONSTRATIONS = "demonstrations"
 
 
-def export(judgements: Iterable[Judgement], form: Form, *, flagged: bool = False, gold: bool = False) -> Iterator[Row]:
-    """Of those judgements that have this form, in their order; `flagged` and `gold` ones too if asked for."""
+def export(
+    judgements: Iterable[Judgement],
+    form: Form,
+    *,
+    flagged: bool = False,
+    gold: bool = False,
+    weights: Mapping[str, float] | None = None,
+) -> Iterator[Row]:
+    """Of those judgements that have this form, in their order; `flagged` and `gold` ones too if asked for.
+
+    `weights`, if given, has everybody who judged; a row of many people has none.
+    """
     kept = (one for one in judgements if flagged or not one.flagged)
-    rows = _consensus(likely(kept)) if form is Form.CONSENSUS else _by_judgement(kept, FORMS[form])
+    rows = _consensus(likely(kept)) if form is Form.CONSENSUS else _by_judgement(kept, FORMS[form], weights)
     for task, row in rows:
         if gold or task.gold is None:
             yield {"prompt": _prompt(task), **row, "task": task.key}
 
 
-def _by_judgement(judgements: Iterable[Judgement], write: Callable[[Judgement], Iterator[Row]]) -> Iterator[TaskRow]:
+def reliability_weights(right: Mapping[str, float | None]) -> dict[str, float]:
+    """How much each person counts, by the probability of being right between two answers: its log-odds.
+
+    Among people who err independently, the sum of what they say by these weights decides as well as can be (Nitzan and
+    Paroush, Optimal Decision Rules in Uncertain Dichotomous Choice Situations, 1982). At or below chance it is 0, above
+    SUREST that of SUREST; of whom nothing is known, the mean of the others, or 1.
+    """
+    known = {person: _log_odds(chance) for person, chance in right.items() if chance is not None}
+    unknown = sum(known.values()) / len(known) if known else 1.0
+    return {person: known.get(person, unknown) for person in right}
+
+
+def _log_odds(right: float) -> float:
+    bounded = min(max(right, 0.5), SUREST)
+    return math.log(bounded / (1.0 - bounded))
+
+
+def _by_judgement(
+    judgements: Iterable[Judgement], write: Callable[[Judgement], Iterator[Row]], weights: Mapping[str, float] | None
+) -> Iterator[TaskRow]:
     for judgement in judgements:
+        who: Row = {"annotator": judgement.person}
+        if weights is not None:
+            who["weight"] = weights[judgement.person]
         for row in write(judgement):
-            yield judgement.task, {**row, "annotator": judgement.person}
+            yield judgement.task, row | who
 
 
 def _consensus(found: Iterable[Likely]) -> Iterator[TaskRow]:
