@@ -157,3 +157,12 @@ def test_rows_become_tasks(tmp_path: Path) -> None:
         read_tasks(written(tmp_path, [{"prompt": "p", "responses": ["a"]}]), Kind.COMPARE)
     [written_by_people] = read_tasks(written(tmp_path, [{"prompt": "p"}]), Kind.DEMONSTRATION)
     assert written_by_people.answers == ()
+
+
+def test_a_task_says_what_is_right_where_that_is_known(tmp_path: Path) -> None:
+    row = {"prompt": "p", "responses": ["a", "b"]}
+    rows = written(tmp_path, [row | {"gold": {"ranks": [2, 1]}}, row | {"id": "unknown"}])
+    assert [task.gold for task in read_tasks(rows, Kind.COMPARE)] == [Ranks((2, 1)), None]
+    for gold in ({"ranks": [1, 2, 3]}, {"stars": 5}, "the second"):
+        with pytest.raises(ConfigurationError, match="'gold' is no verdict on a task of kind compare"):
+            read_tasks(written(tmp_path, [row | {"gold": gold}]), Kind.COMPARE)

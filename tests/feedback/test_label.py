@@ -1,6 +1,7 @@
 """`plaudit label` as it is typed."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -62,12 +63,32 @@ def test_what_was_said_elsewhere_comes_in_and_goes_out(
     assert [(row["response"], row["score"], row["annotator"]) for row in exported] == [
         (row["response"], row["score"], "Bob") for row in rows
     ]
+    assert main(["label", settings, "report"]) == 0
+    assert "Bob" in capsys.readouterr().out
+
+
+def test_rows_weigh_as_much_as_who_judged_can_be_relied_on(settings: str, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    people = {"careful": 0.95, "good": 0.85, "fair": 0.8, "guesses": 0.5}
+    rows = [
+        {"prompt": f"p{at}", "response": "r", "thumb": draw.random() < right, "annotator": name}
+        for at in range(200)
+        for name, right in people.items()
+    ]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["label", settings, "import", f"data.source={log}"]) == 0
+    out = tmp_path / "thumbs.jsonl"
+    assert main(["label", settings, "export", "form=thumbs", f"path={out}", "weights=true"]) == 0
+    weights = {row["annotator"]: row["weight"] for row in map(json.loads, out.read_text().splitlines())}
+    assert sorted(weights, key=weights.__getitem__, reverse=True) == list(people)
+    assert weights["guesses"] < 0.3
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate"], "no action 'evaluate': terminal, invite, add, import, export"),
+        (["evaluate"], "no action 'evaluate': terminal, invite, add, import, export, report"),
         (["invite"], "key 'person' is missing"),
         (["export", "form=votes", "path=x"], "'form' is 'votes'"),
         (["import"], "give either data.source=FILE or label_studio=FILE"),

@@ -8,7 +8,8 @@
     import      data; or label_studio,    takes in what people said elsewhere, each once
                 prompt, answers
     export      form, path, flagged,      writes judgements as rows of data (see exporting.py)
-                gold
+                gold, weights
+    report                                prints progress, pace, agreement, and how far each person can be relied on
 
 All of them work on the database that the settings name; other keys replace the settings', such as database=URL.
 """
@@ -16,7 +17,7 @@ All of them work on the database that the settings name; other keys replace the 
 import asyncio
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +28,12 @@ from plaudit.feedback import exporting
 from plaudit.feedback.database import open_database
 from plaudit.feedback.label_studio import read_label_studio
 from plaudit.feedback.reading import Judged, read_judged, read_tasks
+from plaudit.feedback.reliability import reliabilities
 from plaudit.feedback.schema import Role
 from plaudit.feedback.settings import LabelSettings
-from plaudit.feedback.store import Store
+from plaudit.feedback.store import Judgement, Store
+from plaudit.feedback.summary import summarise
+from plaudit.feedback.summary_report import as_text
 from plaudit.outputs import check_ready_file, write_rows, writing
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load, of_arguments
@@ -72,6 +76,7 @@ class ExportSettings:
     path: str
     flagged: bool = False
     gold: bool = False
+    weights: bool = False  # each row counts in training as far as who judged can be relied on
 
 
 def run(path: str, arguments: list[str]) -> int:
@@ -145,9 +150,22 @@ def _export(_: LabelSettings, store: Store, told: ExportSettings) -> int:
     path = Path(told.path)
     with writing("path", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = list(exporting.export(store.judged(), told.form, flagged=told.flagged, gold=told.gold))
+        rows = list(_rows(list(store.judged()), told))
         write_rows(path, rows)
     print(f"{path}: {len(rows)} {told.form}")
+    return 0
+
+
+def _rows(judgements: list[Judgement], told: ExportSettings) -> Iterator[exporting.Row]:
+    weights = None
+    if told.weights:
+        people = reliabilities(judgements)
+        weights = exporting.reliability_weights({name: found.consensus for name, found in people.items()})
+    return exporting.export(judgements, told.form, flagged=told.flagged, gold=told.gold, weights=weights)
+
+
+def _report(_: LabelSettings, store: Store, __: Nothing) -> int:
+    print(as_text(summarise(store)))
     return 0
 
 
@@ -165,4 +183,5 @@ ACTIONS = {
     "add": Action(Nothing, _add),
     "import": Action(ImportSettings, _import),
     "export": Action(ExportSettings, _export),
+    "report": Action(Nothing, _report),
 }

@@ -10,14 +10,16 @@
     {prompt, chosen, rejected}, transcripts    a judgement, as in every shape that `plaudit reward-model` reads
 
 `id` names a task (else its content does), `sources` who wrote the responses, `annotator` who judged.
+`gold` is the verdict that is right where that is known: {"ranks": [2, 1]}, {"stars": 1}, {"up": true}. Whoever is asked
+such a task is judged by it.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict
+from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict, WrongVerdict, read_verdict
 from plaudit.preferences.reading import Ranking, ranking_of
 from plaudit.preferences.thumbs import said_up
 from plaudit.rows import DataSettings, Row, read_rows
@@ -53,7 +55,16 @@ def _task(row: Row, kind: Kind, wanted: int) -> Task:
         texts = [row.text("response")]
     elif kind in (Kind.COMPARE, Kind.RANK):
         texts = _texts(row, "responses")
-    return _made(row, kind, row.prompt(), texts, wanted)
+    return _with_gold(row, _made(row, kind, row.prompt(), texts, wanted))
+
+
+def _with_gold(row: Row, task: Task) -> Task:
+    if row.get("gold") is None:
+        return task
+    try:
+        return replace(task, gold=read_verdict(task, row["gold"]))
+    except WrongVerdict as error:
+        raise row.error("gold", f"is no verdict on a task of kind {task.kind}: {error}") from None
 
 
 def _judged(row: Row) -> Judged:

@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +49,7 @@ class Reliability:
     questions: int  # answered
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A thumb, or two of a task's answers."""
 
     task: str
@@ -83,7 +83,7 @@ def fit(judgements: Iterable[Judgement], *, right: float = RIGHT, wrong: float =
     """The most likely reliabilities, and by them each question's answer; before anybody speaks both are as likely."""
     said = _said(judgements)
     counts = np.bincount(said.person[said.shared], minlength=len(said.people))
-    skill = np.full(len(said.people), right / (right + wrong))
+    skill = np.full(len(said.people), UNKNOWN)  # a vote
     for _ in range(MOST_ROUNDS):
         before, agreed = skill, _agreed(said, _first(said, skill))
         skill = (np.bincount(said.person, agreed * said.shared, len(said.people)) + right) / (counts + right + wrong)
@@ -108,12 +108,12 @@ class _Said:
 
 
 def _said(judgements: Iterable[Judgement]) -> _Said:
-    answers = [(question, one.person, first) for one in judgements for question, first in answers(one)]
-    questions = {question: at for at, question in enumerate(dict.fromkeys(question for question, _, _ in answers))}
-    people = {person: at for at, person in enumerate(dict.fromkeys(person for _, person, _ in answers))}
-    question_of = np.array([questions[question] for question, _, _ in answers], np.int64)
-    person_of = np.array([people[person] for _, person, _ in answers], np.int64)
-    first = np.array([1.0 if first else -1.0 for _, _, first in answers])
+    given = [(question, one.person, first) for one in judgements for question, first in answers(one)]
+    questions = {question: at for at, question in enumerate(dict.fromkeys(question for question, _, _ in given))}
+    people = {person: at for at, person in enumerate(dict.fromkeys(person for _, person, _ in given))}
+    question_of = np.array([questions[question] for question, _, _ in given], np.int64)
+    person_of = np.array([people[person] for _, person, _ in given], np.int64)
+    first = np.array([1.0 if first else -1.0 for _, _, first in given])
     shared = np.bincount(question_of, minlength=len(questions))[question_of] > 1
     return _Said(list(questions), list(people), question_of, person_of, first, shared)
 
