@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from plaudit.feedback.agreement import agreements
+from plaudit.feedback.agreement import agreements, agreements_with_others
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict
 
@@ -104,3 +104,45 @@ def test_where_nothing_can_be_compared_nothing_is_said() -> None:
     found = agreements([*alone, *alike, *written])
     assert {kind: one.alpha for kind, one in found.items()} == {Kind.RATING: None, Kind.THUMBS: None}
     assert found[Kind.THUMBS].tasks == 5
+
+
+def test_each_person_is_held_against_what_most_others_say() -> None:
+    judgements = [
+        said(Kind.THUMBS, "all alike", "Ada", Thumb(True)),
+        said(Kind.THUMBS, "all alike", "Bob", Thumb(True)),
+        said(Kind.THUMBS, "all alike", "Cem", Thumb(True)),
+        said(Kind.COMPARE, "one differs", "Ada", Ranks((1, 2))),
+        said(Kind.COMPARE, "one differs", "Bob", Ranks((2, 1))),
+        said(Kind.COMPARE, "one differs", "Cem", Ranks((1, 2))),
+        said(Kind.THUMBS, "alone", "Ada", Thumb(False)),
+        said(Kind.RATING, "stars", "Bob", Rating(1)),
+        said(Kind.RATING, "stars", "Cem", Rating(2)),
+    ]
+    found = agreements_with_others(judgements)
+    assert {person: (one.value, one.n) for person, one in found.items()} == {
+        "Ada": (1.0, 1),  # where Bob and Cem differ there are no most of them
+        "Bob": (0.5, 2),
+        "Cem": (1.0, 1),
+    }
+    ranked = [
+        said(Kind.RANK, 1, "Ada", Ranks((1, 2, 3))),
+        said(Kind.RANK, 1, "Bob", Ranks((1, 3, 2))),
+        said(Kind.RANK, 1, "Cem", Ranks((1, 2, 2))),
+    ]
+    found = agreements_with_others(ranked)
+    assert found["Ada"].value == 1.0, "of the last two answers the others are split"
+    assert found["Ada"].n == 1
+
+
+def test_agreement_with_others_has_the_spread_of_other_samples() -> None:
+    found = []
+    for seed in range(100):
+        draw = random.Random(seed)
+        judgements = []
+        for task in range(50):
+            right = draw.random() < 0.5
+            judgements += [said(Kind.THUMBS, task, p, Thumb(right ^ (draw.random() < 0.2))) for p in "ABCDE"]
+        found.append(agreements_with_others(judgements)["A"])
+    values = [one.value for one in found]
+    spread = (sum((one - sum(values) / 100) ** 2 for one in values) / 99) ** 0.5
+    assert sum(one.standard_error for one in found) / 100 == pytest.approx(spread, rel=0.25)

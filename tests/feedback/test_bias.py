@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from plaudit.feedback.bias import bias, bias_by_person
+from plaudit.feedback.bias import bias, bias_by_person, off
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task
 
@@ -49,3 +49,33 @@ def test_of_what_is_not_ranked_nothing_is_said() -> None:
     rated = Judgement(Task("t", Kind.RATING, "p", (Answer("a"),)), "Ada", Rating(3), (0,), "", False, 1.0, 0.0)
     assert bias([rated]).longer is bias([]).earlier is None
     assert bias([ranked(("aa", "bb"), (1, 2), (0, 1))]).longer is None, "of one length"
+
+
+def test_who_goes_by_place_is_marked_and_hardly_anybody_else() -> None:
+    """Of a hundred crowds of twelve people who go by nothing, five or so mark somebody by chance."""
+    marked = 0
+    for seed in range(100):
+        draw = random.Random(seed)
+        judgements = []
+        for person in range(12):
+            for _ in range(40):
+                shown = (0, 1) if draw.random() < 0.5 else (1, 0)
+                texts = ("x" * draw.randint(1, 50), "y" * draw.randint(1, 50))
+                judgements.append(ranked(texts, draw.choice([(1, 2), (2, 1), (1, 1)]), shown, f"P{person}"))
+        marked += any(off(bias_by_person(judgements)).values())
+    assert marked <= 12
+    found = off(bias_by_person([*judgements, *crowd("place", seed=1), *crowd("length", seed=2)]))
+    assert {person: names for person, names in found.items() if names} == {"place": ("earlier",), "length": ("longer",)}
+
+
+def test_longer_answers_that_everybody_prefers_are_nobodys_bias() -> None:
+    everybody = [one for seed in range(5) for one in crowd("length", seed)]
+    theirs = [Judgement(one.task, f"P{at // 300}", *_rest(one)) for at, one in enumerate(everybody)]
+    assert not any(off(bias_by_person(theirs)).values())
+    alone = [ranked(("a", "bb"), (2, 1), (0, 1))] * 30
+    assert off(bias_by_person(alone)) == {"Ada": ("earlier",)}, "there are no others to go by length with"
+    assert off(bias_by_person(alone[:5])) == {"Ada": ()}, "of few it may be chance"
+
+
+def _rest(one: Judgement) -> tuple:
+    return one.verdict, one.shown, one.comment, one.flagged, one.seconds, one.created_at

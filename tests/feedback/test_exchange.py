@@ -90,7 +90,7 @@ def test_where_nothing_is_known_of_anybody_all_weigh_alike() -> None:
 
 
 def test_every_row_says_who_judged_what() -> None:
-    for form in Form:
+    for form in set(Form) - {Form.CONSENSUS}:
         for row in export(SAID, form):
             assert row["annotator"] == "Ada"
             assert row["task"]

@@ -2,10 +2,12 @@
 
 import random
 
+import pandas as pd
 import pytest
+from crowdkit.aggregation import OneCoinDawidSkene
 from scipy.stats import spearmanr
 
-from plaudit.feedback.reliability import reliabilities
+from plaudit.feedback.reliability import UNKNOWN, Question, fit, reliabilities
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Task, Thumb
 
@@ -67,3 +69,38 @@ def test_who_shares_no_question_is_not_judged() -> None:
     found = reliabilities([*alone, *wrote])
     assert (found["Ada"].consensus, found["Ada"].known, found["Ada"].questions) == (None, None, 4)
     assert found["Bob"].questions == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_another_library_finds_the_same_where_nothing_is_known_before() -> None:
+    judgements, truth = crowd(7, tasks=300)
+    table = [(one.task.key, one.person, int(one.verdict == Ranks((1, 2)))) for one in judgements]
+    model = OneCoinDawidSkene(n_iter=1000, tol=1e-12).fit(pd.DataFrame(table, columns=["task", "worker", "label"]))
+    found = fit(judgements, right=1e-9, wrong=1e-9)
+    for person in truth:
+        assert found.people[person] == pytest.approx(model.skills_[person], abs=0.01)
+    before = model.priors_[1] / model.priors_[0]  # it learns which answers are frequent; here both are as likely
+    for key, first in model.probas_[1].items():
+        ours = found.questions[Question(key, (0, 1))]
+        assert ours * before / (ours * before + 1 - ours) == pytest.approx(first, abs=0.03)
+
+
+def test_few_answers_make_nobody_infallible() -> None:
+    """Thirty people, three answers each: nobody is far from what is known before. Without that, many would be."""
+    draw = random.Random(2)
+    tasks = [Task(str(at), Kind.THUMBS, "p", (Answer("a"),)) for at in range(30)]
+    judgements = [
+        judge(task, f"P{who}", Thumb(draw.random() < 0.8)) for task in tasks for who in draw.sample(range(30), 3)
+    ]
+    assert all(abs(one - UNKNOWN) < 0.2 for one in fit(judgements).people.values())
+    assert sum(one > 0.99 for one in fit(judgements, right=1e-6, wrong=1e-6).people.values()) > 10
+
+
+def test_one_voice_alone_says_nothing_of_who_has_it() -> None:
+    shared, _ = crowd(0, tasks=100)
+    alone = [
+        judge(Task(f"alone {at}", Kind.COMPARE, "p", (Answer("a"), Answer("b"))), "P00", Ranks((1, 2)))
+        for at in range(500)
+    ]
+    assert fit([*shared, *alone]).people == pytest.approx(fit(shared).people)
+    assert len(fit([*shared, *alone]).questions) == 600

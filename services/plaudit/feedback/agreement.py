@@ -103,16 +103,21 @@ def _values(judgement: Judgement) -> Iterator[tuple[int, int]]:
 
 
 def _estimate(kind: Kind, tasks: list[Counts], random: np.random.Generator) -> Estimate | None:
-    value = _alpha(kind, tasks)
+    units = np.concatenate(tasks) if tasks else np.zeros((0, len(VALUES[kind])), int)
+    value = _alpha(kind, units)
     if value is None:
         return None
-    drawn = (random.integers(len(tasks), size=len(tasks)) for _ in range(RESAMPLED))
-    others = [found for places in drawn if (found := _alpha(kind, [tasks[at] for at in places])) is not None]
-    return Estimate(value, float(np.std(others, ddof=1)) if len(others) > 1 else None, len(tasks))
+    of_task = np.repeat(np.arange(len(tasks)), [len(one) for one in tasks])
+    others = []
+    for _ in range(RESAMPLED):
+        times = np.bincount(random.integers(len(tasks), size=len(tasks)), minlength=len(tasks))
+        others.append(_alpha(kind, np.repeat(units, times[of_task], axis=0)))
+    known = [one for one in others if one is not None]
+    return Estimate(value, float(np.std(known, ddof=1)) if len(known) > 1 else None, len(tasks))
 
 
-def _alpha(kind: Kind, tasks: list[Counts]) -> float | None:
-    counts = np.concatenate(tasks) if tasks else np.zeros((0, 2), int)
+def _alpha(kind: Kind, counts: Counts) -> float | None:
+    """Of units (n, values)."""
     if np.count_nonzero(counts.sum(axis=0)) < 2:
         return None
     level: Literal["nominal", "ordinal"] = "nominal" if kind is Kind.THUMBS else "ordinal"

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, median
 
 from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Ranks
@@ -19,6 +19,8 @@ from plaudit.uncertainty import Estimate, mean
 
 CHANCE = 0.05
 """That anybody at all is said to be off where nobody is."""
+MEDIAN = math.sqrt(math.pi / 2)
+"""The standard error of a median, where a mean's is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def off(biases: Mapping[str, Bias]) -> dict[str, tuple[str, ...]]:
     errors = NormalDist().inv_cdf(1.0 - CHANCE / (4 * max(len(biases), 1)))  # two sides of two shares of everybody
     found = {}
     for person, mine in biases.items():
-        others = _pooled([one.longer for name, one in biases.items() if name != person])
+        others = _median([one.longer for name, one in biases.items() if name != person])
         compared = {"longer": (mine.longer, others), "earlier": (mine.earlier, Estimate(0.5))}
         found[person] = tuple(
             name for name, (own, expected) in compared.items() if own and expected and _errors(own, expected) > errors
@@ -64,13 +66,13 @@ def _errors(mine: Estimate, expected: Estimate) -> float:
     return abs(difference) / math.sqrt(spread) if difference else 0.0
 
 
-def _pooled(estimates: Iterable[Estimate | None]) -> Estimate | None:
-    """All of them, each by its n."""
-    known = [(one, one.n or 1) for one in estimates if one is not None]
-    if not (n := sum(count for _, count in known)):
+def _median(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    """Of people, each alike: one of them who is far off does not put the others off."""
+    known = [one for one in estimates if one is not None]
+    if not known:
         return None
-    error = math.sqrt(sum((count * (one.standard_error or 0.0)) ** 2 for one, count in known)) / n
-    return Estimate(sum(count * one.value for one, count in known) / n, error, n)
+    error = MEDIAN * median(one.standard_error or 0.0 for one in known) / math.sqrt(len(known))
+    return Estimate(median(one.value for one in known), error, len(known))
 
 
 def _mean(shares: Iterable[float | None]) -> Estimate | None:

@@ -17,9 +17,9 @@ MEAN = 1000.0
 ORDERS = 500
 RESAMPLED, ORDERS_EACH = 100, 25
 """For the standard errors: so many times games are drawn anew, each time in so many orders."""
-MOST_GAMES = 5000
-"""In one order. Where there are more, it is a draw of so many, in which all players come up alike: Elo has forgotten
-after a few dozens what was before."""
+MOST_GAMES = 125
+"""In one order, for each player: 250 of each. Where there are more, an order is a draw of so many in which all players
+come up alike: Elo has forgotten after a few dozens what was before."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -58,12 +58,13 @@ def standard_errors(games: Games, random: np.random.Generator) -> Floats:
 def _orders(games: Games, drawn: npt.ArrayLike, orders: int, random: np.random.Generator) -> Integers:
     """(games of an order, orders): which game is next, of groups that were `drawn` (groups,) so many times."""
     there = np.repeat(np.arange(len(games.won)), np.asarray(drawn, np.int64)[games.group])
-    if len(there) <= MOST_GAMES:
+    most = MOST_GAMES * games.players
+    if len(there) <= most:
         return random.permuted(np.tile(there[:, None], orders), axis=0)
     played = np.bincount(np.concatenate([games.first[there], games.second[there]]), minlength=games.players)
     weights = 1.0 / np.minimum(played[games.first[there]], played[games.second[there]])
     ends = weights.cumsum() / weights.sum()
-    chosen = np.searchsorted(ends, random.random((MOST_GAMES, orders)), side="right")
+    chosen = np.searchsorted(ends, random.random((most, orders)), side="right")
     return np.asarray(there[chosen.clip(max=len(there) - 1)])
 
 

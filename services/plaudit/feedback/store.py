@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Select, case, func, select, update
+from sqlalchemy import Select, case, func, select, true, update
 from sqlalchemy.orm import Session
 
 from plaudit.feedback.database import Database, Outrun
@@ -386,29 +386,21 @@ class Store:
 
     def judged(self, keys: Collection[str] | None = None) -> Iterator[Judgement]:
         """All that stands, or of the tasks of these keys, `AT_ONCE` at most; oldest first."""
+        of = true() if keys is None else TaskRow.key.in_(keys)
+        said = (JudgementRow.comment, JudgementRow.flagged, JudgementRow.seconds, JudgementRow.created_at)
         standing = (
-            select(JudgementRow, AssignmentRow, AnnotatorRow.name)
-            .join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
+            _standing(AssignmentRow.task_id, AnnotatorRow.name, JudgementRow.verdict, AssignmentRow.shown, *said)
             .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
-            .where(JudgementRow.withdrawn_at.is_(None))
+            .join(TaskRow, AssignmentRow.task_id == TaskRow.id)
+            .where(of)
             .order_by(JudgementRow.id)
         )
-        if keys is not None:
-            standing = standing.join(TaskRow, AssignmentRow.task_id == TaskRow.id).where(TaskRow.key.in_(keys))
+        judged = select(TaskRow).where(of, TaskRow.id.in_(_standing(AssignmentRow.task_id)))
         with self._database.transaction() as session:
+            tasks = {row.id: _task(row) for row in session.scalars(judged)}
             rows = session.execute(standing).all()
-        for said, row, name in rows:
-            task = _task(row.task)
-            yield Judgement(
-                task,
-                name,
-                read_verdict(task, said.verdict),
-                tuple(row.shown),
-                said.comment,
-                said.flagged,
-                said.seconds,
-                said.created_at,
-            )
+        for task, name, verdict, shown, *rest in rows:
+            yield Judgement(tasks[task], name, read_verdict(tasks[task], verdict), tuple(shown), *rest)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ VERDICTS: dict[Kind, type[Verdict]] = {
     Kind.RATING: Rating,
     Kind.DEMONSTRATION: Demonstration,
 }
+READERS: dict[Kind, TypeAdapter[Verdict]] = {kind: TypeAdapter(verdict) for kind, verdict in VERDICTS.items()}
 ANSWERS = {Kind.COMPARE: 2, Kind.THUMBS: 1, Kind.RATING: 1, Kind.DEMONSTRATION: 0}
 """So many, where the kind says how many."""
 
@@ -124,7 +125,7 @@ def check(task: Task, verdict: Verdict) -> None:
 def read_verdict(task: Task, tree: Any) -> Verdict:
     """Of JSON, such as {"ranks": [2, 1]}. Raises WrongVerdict."""
     try:
-        verdict: Verdict = TypeAdapter(VERDICTS[task.kind]).validate_python(tree)
+        verdict = READERS[task.kind].validate_python(tree)
     except ValidationError as error:
         told = error.errors()[0]
         raise WrongVerdict(f"{'.'.join(map(str, told['loc']))}: {told['msg']}") from None
