@@ -10,6 +10,10 @@ import yaml
 from plaudit.cli import COMMANDS, _parser
 from plaudit.evaluation.accuracy import AccuracySettings
 from plaudit.evaluation.score import ScoreSettings
+from plaudit.feedback.label import ACTIONS
+from plaudit.feedback.reading import read_tasks
+from plaudit.feedback.settings import LabelSettings
+from plaudit.feedback.tasks import Kind
 from plaudit.finetune.demonstrations import read_demonstrations
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.sft import SFTSettings
@@ -33,6 +37,7 @@ KINDS = {
     "train": TrainSettings,
     "score": ScoreSettings,
     "eval": AccuracySettings,
+    "label": LabelSettings,
 }
 
 READERS = {"sft": read_demonstrations, "reward-model": read_preferences, "eval": read_preferences}
@@ -63,10 +68,20 @@ def test_data_of_an_example_are_there(path: Path, monkeypatch: pytest.MonkeyPatc
         assert len(read(load(KINDS[program_of(path)], path).data)) >= 8
 
 
+def test_tasks_to_judge_are_of_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    settings = load(LabelSettings, "examples/label/settings.yaml")
+    assert {one.kind for one in settings.tasks} == set(Kind)
+    tasks = [task for one in settings.tasks for task in read_tasks(one.data, one.kind)]
+    assert sum(task.gold is not None for task in tasks) == 1
+
+
 @pytest.mark.parametrize(("document", "line"), COMMAND_LINES, ids=lambda value: str(value))
 def test_a_command_line_that_a_document_shows_is_read(document: Path, line: str) -> None:
     _, program, *words = shlex.split(line, comments=True)
     _parser().parse_args([program, *words])
+    if program == "label" and len(words) > 1 and words[1] in ACTIONS:
+        words = words[:1]  # its own keys are of the action
     if program in KINDS:
         path, *overrides = words
         load(KINDS[program], ROOT / path, overrides)
