@@ -332,6 +332,14 @@ def test_what_is_no_url_is_said(wrong: str) -> None:
         open_database(wrong)
 
 
+@pytest.mark.parametrize("wrong", ["/dev/null/judgements.db", "{here}/notes.txt"])
+def test_a_place_that_can_be_no_database_is_named(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "notes.txt").write_text("what I thought of it " * 100)
+    path = wrong.format(here=tmp_path)
+    with pytest.raises(ConfigurationError, match=f"{path}.*(choose|name) another"):
+        open_database(f"sqlite:///{path}")
+
+
 def test_a_database_that_is_away_is_named_without_its_password() -> None:
     with pytest.raises(DependencyUnreachable, match="is it up") as caught:
         open_database("postgresql://plaudit:sesame@127.0.0.1:1/judgements?connect_timeout=2")

@@ -2,6 +2,7 @@
 
 tasks.py         a prompt, the answers to it, and a verdict on them
 store.py         who judges what: people, tasks, places; in SQLite or PostgreSQL (database.py)
+awaited.py       the tasks that somebody waits for
 schema.py        the tables, and migrations/ that make them
 reading.py       tasks from rows of data, and judgements that a team already has
 label_studio.py  those in Label Studio's export

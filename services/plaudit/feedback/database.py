@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session, sessionmaker
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
@@ -20,6 +27,10 @@ MOST_ATTEMPTS = 50
 """Of a transaction: as many people may want one place at once."""
 MIGRATING = 7_115_212
 """The number of PostgreSQL's lock that whoever migrates holds: of several services that begin at once, one does."""
+SILENCE = {"connect_timeout": "10", "tcp_user_timeout": "20000"}
+"""How long a PostgreSQL that says nothing is waited for, in s and in ms, unless the URL says otherwise."""
+DatabaseFailed = SQLAlchemyError
+"""What a transaction raises where the database is away, or is not what it was."""
 
 T = TypeVar("T")
 
@@ -57,16 +68,17 @@ class Database:
 def open_database(url: str) -> Database:
     """`sqlite:///judgements.db` or `postgresql://user:password@host/name`; its tables are made, or brought up to date.
 
-    Raises ConfigurationError for a URL that is none, DependencyUnreachable where the database does not answer.
+    Raises ConfigurationError where there is none, nor could be; DependencyUnreachable where it does not answer.
     """
     engine = _engine(url)
     try:
         _migrate(engine)
-    except OperationalError as error:
+    except DatabaseError as error:
         engine.dispose()
-        raise DependencyUnreachable(
-            f"{engine.url.render_as_string()} ({first_line(error.orig or error)}): is it up, and may it be used?"
-        ) from None
+        told = f"{engine.url.render_as_string()} ({first_line(error.orig or error)})"
+        if isinstance(error, OperationalError):
+            raise DependencyUnreachable(f"{told}: is it up, and may it be used?") from None
+        raise ConfigurationError(f"{told}: judgements cannot be kept in it, name another one") from None
     return Database(engine)
 
 
@@ -76,7 +88,13 @@ def _engine(url: str) -> Engine:
         kind = parsed.drivername.partition("+")[0]
         if kind not in DRIVERS:
             raise ConfigurationError(f"database '{kind}': sqlite or postgresql")
-        engine = create_engine(parsed.set(drivername=DRIVERS[kind]), pool_pre_ping=True)
+        given = {} if kind == "sqlite" else {key: wait for key, wait in SILENCE.items() if key not in parsed.query}
+        engine = create_engine(
+            parsed.set(drivername=DRIVERS[kind]),
+            connect_args=given,
+            pool_pre_ping=True,
+            hide_parameters=True,  # an error's text would have what people wrote
+        )
     except (ArgumentError, NoSuchModuleError):
         raise ConfigurationError(
             "database: no URL; give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
@@ -88,7 +106,10 @@ def _engine(url: str) -> Engine:
 
 def _prepare_sqlite(engine: Engine) -> None:
     if engine.url.database and engine.url.database != ":memory:":
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"database {engine.url.database}: {error.strerror}: choose another file") from None
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:

@@ -1,0 +1,82 @@
+"""Tasks that somebody waits for: how far people are with them, and that nobody is asked for nobody's sake.
+
+heard       of each task that is there, what was said and who passed it on        -> Heard
+look        the same; what is not there is added
+withdraw    tasks that nobody was asked yet are gone, the others stay: nothing that somebody types is lost
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from plaudit.feedback.database import Database
+from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, State, TaskRow
+from plaudit.feedback.store import AT_ONCE, Judgement, Store
+from plaudit.feedback.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Of one task, so far."""
+
+    judgements: tuple[Judgement, ...] = ()  # the oldest first
+    skipped: int = 0  # people who passed it on
+    people: int = 0  # who may ever be asked, those included who were
+
+    @property
+    def unheard(self) -> int:
+        """People of whom something may still come."""
+        return self.people - self.skipped - len(self.judgements)
+
+
+class Awaited:
+    """Any thread may call."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self._store = database, Store(database)
+
+    def heard(self, keys: Collection[str]) -> dict[str, Heard]:
+        """Without the tasks that are not there. Of no keys too the database is asked: it answers, or raises."""
+        found = self._asked(keys)
+        for some in _lots(found):
+            for judgement in self._store.judged(some):
+                before = found[judgement.task.key]
+                found[judgement.task.key] = replace(before, judgements=(*before.judgements, judgement))
+        return found
+
+    def look(self, tasks: Mapping[str, Task]) -> dict[str, Heard]:
+        """By key."""
+        found = self.heard(tasks)
+        if missing := [task for key, task in tasks.items() if key not in found]:
+            self._store.add_tasks(missing)
+        return found
+
+    def withdraw(self, keys: Collection[str]) -> None:
+        """Should somebody be asked at the same moment, it stays: the tables' constraints see to that."""
+        asked = select(AssignmentRow.id).where(AssignmentRow.task_id == TaskRow.id).exists()
+
+        def work(session: Session) -> None:
+            for some in _lots(keys):
+                session.execute(delete(TaskRow).where(TaskRow.key.in_(some), ~asked))
+
+        self._database.attempt(work)
+
+    def _asked(self, keys: Collection[str]) -> dict[str, Heard]:
+        """Nothing of what was said."""
+        skipped = (AssignmentRow.task_id == TaskRow.id) & (AssignmentRow.state == State.SKIPPED)
+        query = select(TaskRow.key, func.count(AssignmentRow.id)).outerjoin(AssignmentRow, skipped)
+        query = query.group_by(TaskRow.key)
+        with self._database.transaction() as session:
+            people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
+            rows = [row for some in _lots(keys) for row in session.execute(query.where(TaskRow.key.in_(some)))]
+        return {key: Heard(skipped=count, people=people) for key, count in rows}
+
+
+def _lots(keys: Collection[str]) -> Iterator[list[str]]:
+    """As many as a query may name."""
+    coming = iter(keys)
+    while some := list(islice(coming, AT_ONCE)):
+        yield some
