@@ -20,6 +20,8 @@ def without(modules: tuple[str, ...], code: str) -> "subprocess.CompletedProcess
     ("command", "missing", "extra"),
     [
         ("serve examples/serve/digits.yaml", "starlette", "reward"),
+        ("serve examples/serve/human.yaml", "sqlalchemy", "feedback"),
+        ("serve examples/serve/human.yaml", "alembic", "feedback"),
         ("score examples/score/settings.yaml", "pydantic", "reward"),
         ("score examples/score/settings.yaml data.source=owner/name", "datasets", "train"),
         ("report runs/none", "jinja2", "reward"),

@@ -11,7 +11,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY protos protos
 COPY clients clients
 COPY services services
-RUN pip install --extra-index-url "$TORCH_INDEX" -c constraints.txt '.[reward,tracing]'
+RUN pip install --extra-index-url "$TORCH_INDEX" -c constraints.txt '.[reward,feedback,tracing]'
 
 FROM docker.io/library/python:${PYTHON}
 LABEL org.opencontainers.image.title="plaudit reward server" org.opencontainers.image.licenses="Apache-2.0"

@@ -61,8 +61,12 @@ COMMANDS = {
         settings="title=TEXT, prompts=N (shown side by side), beside=FOLDER,FOLDER (runs on the charts against KL)",
     ),
 }
-OTHER_ROWS = ("datasets", "pyarrow")
-"""Data sets by name and Parquet: every command reads them where the extra `train` is there."""
+ON_DEMAND = {
+    **dict.fromkeys(("datasets", "pyarrow"), "train"),  # data sets by name, and Parquet
+    **dict.fromkeys(("sqlalchemy", "alembic", "psycopg"), "feedback"),  # people's judgements
+    "opentelemetry": "tracing",
+}
+"""What commands need for some settings alone, and the extra that brings it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing.startswith("plaudit"):
             raise
-        extra = "train" if missing in OTHER_ROWS else "tracing" if missing == "opentelemetry" else command.extra
+        extra = ON_DEMAND.get(missing, command.extra)
         print(f"plaudit {parsed.command}: needs {missing}: pip install 'plaudit[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -26,15 +26,36 @@ def postgresql() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="plaudit-pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, OWNER)
-    data = folder / "data"
-    _run(bin / "initdb", "-D", data, "--auth=trust", "--username=plaudit", "--no-sync", "--encoding=UTF8")
-    start = ["-o", f"-c listen_addresses= -c unix_socket_directories={folder} -c max_connections=120"]
+    url = f"postgresql://plaudit@/postgres?host={folder}"
+    _run(bin / "initdb", "-D", folder / "data", "--auth=trust", "--username=plaudit", "--no-sync", "--encoding=UTF8")
     try:
-        _run(bin / "pg_ctl", "-D", data, "-l", folder / "log", "-w", *start, "start")
-        yield f"postgresql://plaudit@/postgres?host={folder}"
+        start(url)
+        yield url
     finally:
-        _run(bin / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        stop(url)
         shutil.rmtree(folder)
+
+
+def start(url: str) -> None:
+    """Again, after `stop`."""
+    folder = _folder(url)
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c max_connections=120"
+    _control(folder, "-l", folder / "log", "-o", options, "start")
+
+
+def stop(url: str) -> None:
+    """As a crash does."""
+    _control(_folder(url), "-m", "immediate", "stop")
+
+
+def _folder(url: str) -> Path:
+    return Path(url.partition("host=")[2])
+
+
+def _control(folder: Path, *command: object) -> None:
+    bin = programs()
+    assert bin is not None
+    _run(bin / "pg_ctl", "-D", folder / "data", "-w", *command)
 
 
 def _run(*command: object) -> None:

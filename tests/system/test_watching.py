@@ -14,8 +14,10 @@ import pytest
 
 from plaudit.reward.folder import write
 from plaudit.reward.rendering import Rendering
+from plaudit_client import RewardClient, ScoreItem, TextPair
 from tests.deploy.monitoring import dashboards, groups, panels, rules, selected
 from tests.reward import tiny_models
+from tests.reward.people import at_the_desk
 from tests.reward.processes import process
 from tests.trainer.programs import settings_file, start
 
@@ -122,6 +124,7 @@ def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
         "models": [
             *MODELS,
             {"name": "tiny", "model": str(tmp_path / "tiny")},
+            {"name": "people", "human": {"database": f"sqlite:///{tmp_path}/judgements.db"}},
             {"name": "short", "model": str(tmp_path / "tiny"), "dtype": "bfloat16"},  # has a drift
         ],
         "address": f"127.0.0.1:{free_port()}",
@@ -145,11 +148,36 @@ def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
             until(lambda: "WorkerRestartLoop" in watch.firing(), PATIENCE_S, "the dying workers to be told")
             killer.stop()
         until(lambda: "RewardNoReadyReplica" in watch.firing(), PATIENCE_S, "the reward server to be missed")
-        with goes_well(tmp_path / "well", served["address"], run_at), process(tmp_path / "again", **served):
+        with (
+            goes_well(tmp_path / "well", served["address"], run_at),
+            process(tmp_path / "again", **served),
+            asked_of_people(served["address"], f"sqlite:///{tmp_path}/judgements.db"),
+        ):
             until(lambda: watch.query("plaudit_trainer_steps_total > 3"), PATIENCE_S, "steps")
             told = {"KLHigh", "WorkerRestartLoop", "RewardNoReadyReplica"}
             until(lambda: not told & watch.firing().keys(), PATIENCE_S, f"silence of {told}")
             until(shown.all, PATIENCE_S, f"numbers of {shown.nothing_yet}")
+
+
+@contextmanager
+def asked_of_people(address: str, database: str) -> Iterator[None]:
+    """Something new all the time."""
+    over = threading.Event()
+
+    def ask() -> None:
+        number = 0
+        while not over.wait(0.2):
+            number += 1
+            client.score([ScoreItem(TextPair("", str(number)))])
+
+    with RewardClient(address, model="people", timeout=PATIENCE_S) as client, at_the_desk(database):
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            asking.join()
 
 
 def runs_away(folder: Path, reward: str, run_at: str) -> AbstractContextManager["subprocess.Popen[str]"]:

@@ -207,6 +207,18 @@ SERVING: Rows = {
             " + sum(rate(plaudit_reward_cache_misses_total{@}[$__rate_interval])))",
         }),
     ],
+    "People": [
+        Panel("Items that wait for people", "none", {
+            "{{model}}": "max by (model) (plaudit_reward_human_waiting_items{@})",
+        }, about="Where a person is the model. Replicas wait for the same ones."),
+        Panel("Time until an item is judged", "s",
+              quantiles("plaudit_reward_human_wait_seconds{@}", 0.5, 0.95, by="model")),
+        Panel("Time of one judgement", "s",
+              quantiles("plaudit_reward_human_judgement_seconds{@}", 0.5, 0.95, by="model")),
+        Panel("Judgements", "none", {
+            "{{model}}": increase("plaudit_reward_human_judgement_seconds_count{@}", "model"),
+        }),
+    ],
     "Scores": [
         Panel("Scores given", "none", {
             "{{le}}": "sum by (le) (increase(plaudit_reward_score_bucket{@}[$__rate_interval]))",

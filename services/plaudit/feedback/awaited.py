@@ -40,11 +40,13 @@ class Awaited:
 
     def heard(self, keys: Collection[str]) -> dict[str, Heard]:
         """Without the tasks that are not there. Of no keys too the database is asked: it answers, or raises."""
-        found = self._asked(keys)
-        for some in _lots(found):
-            for judgement in self._store.judged(some):
-                before = found[judgement.task.key]
-                found[judgement.task.key] = replace(before, judgements=(*before.judgements, judgement))
+        ended, people = self._ended(keys)
+        nothing = Heard(people=people)
+        found = {key: Heard(skipped=skipped, people=people) if skipped else nothing for key, skipped, _ in ended}
+        for some in _lots([key for key, _, judged in ended if judged]):
+            for said in self._store.judged(some):
+                before = found[said.task.key]
+                found[said.task.key] = replace(before, judgements=(*before.judgements, said))
         return found
 
     def look(self, tasks: Mapping[str, Task]) -> dict[str, Heard]:
@@ -64,15 +66,15 @@ class Awaited:
 
         self._database.attempt(work)
 
-    def _asked(self, keys: Collection[str]) -> dict[str, Heard]:
-        """Nothing of what was said."""
-        skipped = (AssignmentRow.task_id == TaskRow.id) & (AssignmentRow.state == State.SKIPPED)
-        query = select(TaskRow.key, func.count(AssignmentRow.id)).outerjoin(AssignmentRow, skipped)
-        query = query.group_by(TaskRow.key)
+    def _ended(self, keys: Collection[str]) -> tuple[list[tuple[str, int, int]], int]:
+        """(key, how many passed it on, how many judged it) of each that is there; and how many people there are."""
+        of = AssignmentRow.task_id == TaskRow.id
+        skipped, judged = (func.count().filter(AssignmentRow.state == state) for state in (State.SKIPPED, State.JUDGED))
+        query = select(TaskRow.key, skipped, judged).outerjoin(AssignmentRow, of).group_by(TaskRow.key)
         with self._database.transaction() as session:
             people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
             rows = [row for some in _lots(keys) for row in session.execute(query.where(TaskRow.key.in_(some)))]
-        return {key: Heard(skipped=count, people=people) for key, count in rows}
+        return [(key, passed, said) for key, passed, said in rows], people
 
 
 def _lots(keys: Collection[str]) -> Iterator[list[str]]:

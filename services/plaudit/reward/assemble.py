@@ -1,4 +1,4 @@
-"""From one entry of the settings to something that serves: a rule, a function, a model folder, or several of these."""
+"""From one entry of the settings to something that serves: a model folder, a rule, a function, people, or several."""
 
 import asyncio
 import hashlib
@@ -22,6 +22,7 @@ from plaudit.reward.settings import (
     CallableSettings,
     DigitsSettings,
     EnsembleSettings,
+    HumanSettings,
     KeywordSettings,
     ModelSettings,
     ServerSettings,
@@ -34,11 +35,13 @@ T = TypeVar("T")
 async def assemble(
     model: ModelSettings, folder: Path | None, settings: ServerSettings, metrics: Metrics, others: Mapping[str, Served]
 ) -> Served:
-    """`others` are the models loaded before it. Raises ConfigurationError."""
+    """`others` are the models loaded before it. Raises ConfigurationError; DependencyUnreachable."""
     if model.rule is not None:
         return _from_rule(model.name, model.rule, settings, metrics)
     if model.callable is not None:
         return _from_function(model.name, model.callable, metrics)
+    if model.human is not None:
+        return await _from_people(model.name, model.human, metrics)
     if model.ensemble is not None:
         return _from_members(model.name, model.ensemble, others)
     assert folder is not None
@@ -96,6 +99,14 @@ def _from_function(name: str, settings: CallableSettings, metrics: Metrics) -> S
     function = find_function(settings.function)
     card = _card_of_text(name, _sha256(source_of(function) + settings.function.encode()), settings.function)
     return FunctionModel(card, function, settings, metrics)
+
+
+async def _from_people(name: str, settings: HumanSettings, metrics: Metrics) -> Served:
+    from plaudit.feedback.database import open_database  # the extra `feedback`, which nothing else here needs
+    from plaudit.reward.backends.human import HumanModel
+
+    database = await in_thread(lambda: open_database(settings.database))
+    return HumanModel(name, settings, database, metrics)
 
 
 def _card_of_text(name: str, digest: str, display_name: str) -> Card:

@@ -67,6 +67,10 @@ class Catalog:
         """The models that can never score again."""
         return [name for name, model in self._models.items() if model.lost()]
 
+    def away(self) -> list[str]:
+        """The models that cannot score until something that they need is back."""
+        return [name for name, model in self._models.items() if model.away()]
+
     def close(self) -> None:
         """Ends every model's threads and processes."""
         for model in self._models.values():

@@ -9,7 +9,9 @@ clients who connected together do not come back together.
 from plaudit.reward.settings import ServerSettings
 
 LONGEST_CALL = 600.0
-"""Seconds that a call may still take on a connection which has reached its age; then it is cut."""
+"""Seconds that a call may still take on a connection which has reached its age; then it is cut. People take theirs."""
+MARGIN = 60.0
+"""Seconds beyond the time that people have, for the rest of a call."""
 NO_ANSWER_MS = 20_000
 """After an unanswered ping the connection is closed (the default of A8)."""
 MOST_CALLS = 256
@@ -23,7 +25,7 @@ def options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.limits.max_request_bytes),
         ("grpc.max_concurrent_streams", MOST_CALLS),
         ("grpc.max_connection_age_ms", _ms(settings.max_connection_age)),
-        ("grpc.max_connection_age_grace_ms", _ms(max(LONGEST_CALL, settings.drain_timeout))),
+        ("grpc.max_connection_age_grace_ms", _ms(_longest_call(settings))),
         # A client that vanished without a word is noticed, and the work it asked for is dropped.
         ("grpc.keepalive_time_ms", _ms(settings.keepalive)),
         ("grpc.keepalive_timeout_ms", NO_ANSWER_MS),
@@ -33,6 +35,11 @@ def options(settings: ServerSettings) -> list[tuple[str, int]]:
         # Clients may ask as often themselves, with a margin; those that ask more often are sent away.
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(settings.keepalive / 2)),
     ]
+
+
+def _longest_call(settings: ServerSettings) -> float:
+    people = [model.human.timeout + MARGIN for model in settings.models if model.human is not None]
+    return max(LONGEST_CALL, settings.drain_timeout, *people)
 
 
 def _ms(seconds: float) -> int:

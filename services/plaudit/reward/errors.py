@@ -7,6 +7,8 @@ RequestError
 ├── TemplateFailed      the model's chat template refuses these messages
 ├── NonfiniteScore      the model put out NaN or infinity
 ├── CallableFailed      the operator's function raised, returned no number, or took too long
+├── Declined            the people who were asked flagged the item, or passed it on
+├── NotJudged           people did not get to the item in time
 ├── InvalidRequest      the call as a whole breaks the contract
 ├── BatchTooLarge       more items or bytes than `ModelLimits` says
 ├── WrongMethod         a model that scores tokens was asked for one score, or the other way round
@@ -18,7 +20,8 @@ RequestError
     ├── DeadlineUnreachable   what waits already takes longer than the caller's time
     ├── ModelLoading          not ready yet: try again soon
     ├── Draining              shutting down: try another replica
-    └── DeviceLost            the model's process has ended, and the server is about to: try another replica
+    ├── DeviceLost            the model's process has ended, and the server is about to: try another replica
+    └── DatabaseAway          where people's judgements are kept: what was asked is kept too, try again
 """
 
 
@@ -64,6 +67,14 @@ class NonfiniteScore(RequestError):
 
 class CallableFailed(RequestError):
     """Says how the function failed, not with which text."""
+
+
+class Declined(RequestError):
+    """People would not judge this: asked again, they would not either."""
+
+
+class NotJudged(RequestError):
+    """Missing is not zero: nobody said anything of it, or too few did."""
 
 
 class InvalidRequest(RequestError):
@@ -135,6 +146,13 @@ class DeviceLost(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("the model's process has ended, and this server ends too", 1.0)
+
+
+class DatabaseAway(Unavailable):
+    """Of the call as a whole; what people are asked and what they said is there again when it is."""
+
+    def __init__(self) -> None:
+        super().__init__("the database of people's judgements does not answer", 1.0)
 
 
 class DeadlineExpired(RequestError):

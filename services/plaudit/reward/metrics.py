@@ -12,6 +12,7 @@ from plaudit.reward.items import Answer, Card, Durations, Scored, TokensScored
 from plaudit.reward.status import reason
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+OF_PEOPLE = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
@@ -63,6 +64,9 @@ class Metrics:
         self.ensemble_std = histogram("reward_ensemble_std", "Spread of an ensemble's members.", SPREADS, ["model"])
         self.drift = gauge("reward_dtype_drift", "Largest difference to the model in float32.", ["model"])
         self.expired = counter("reward_deadline_expired_total", "Items whose time was over.", ["where"])
+        self.waiting = gauge("reward_human_waiting_items", "Items that people are asked to judge.", ["model"])
+        self.waited = histogram("reward_human_wait_seconds", "From asking until it is judged.", OF_PEOPLE, ["model"])
+        self.judging = histogram("reward_human_judgement_seconds", "One judgement, on screen.", OF_PEOPLE, ["model"])
         self.cancelled = counter("reward_cancelled_total", "Calls the caller gave up.", ["where"])
         for named, labels in self._known():
             named.labels(labels)  # a counter that begins at 1 shows no increase
@@ -77,7 +81,7 @@ class Metrics:
     def _known(self) -> Iterator[tuple[Counter, str]]:
         """Labels that are known beforehand."""
         yield from ((self.rejected, why) for why in BACK_PRESSURE)
-        yield from ((self.expired, where) for where in ("queue", "callable"))
+        yield from ((self.expired, where) for where in ("queue", "callable", "people"))
         yield self.cancelled, "call"
         yield self.truncated, "left_prompt"
 
@@ -119,6 +123,16 @@ class Metrics:
         """Items were looked for in the cache."""
         self.cache_hits.inc(hits)
         self.cache_misses.inc(misses)
+
+    def awaited(self, model: str, items: int) -> None:
+        """So many wait for people."""
+        self.waiting.labels(model).set(items)
+
+    def judged(self, model: str, waited: float, seconds: Sequence[float]) -> None:
+        """People are done with an item: how long it waited for them, and what each judgement took."""
+        self.waited.labels(model).observe(waited)
+        for one in seconds:
+            self.judging.labels(model).observe(one)
 
     def answered(self, model: str, answer: Answer) -> None:
         """A call's items have their outcomes."""

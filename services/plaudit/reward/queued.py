@@ -95,6 +95,10 @@ class QueuedModel(Generic[P, V]):
         """See Served.lost."""
         return self._lost()
 
+    def away(self) -> bool:
+        """A device is there, or lost."""
+        return False
+
     def close(self) -> None:
         """See Served.close."""
         self._batcher.close()

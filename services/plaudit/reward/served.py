@@ -1,4 +1,4 @@
-"""What the service sees of a model, a rule, a function or several of them."""
+"""What the service sees of a model, a rule, a function, people, or several of these."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,13 +8,13 @@ from plaudit.reward.items import Answer, Card, Deadline, Item
 
 
 class Served(Protocol):
-    """A model, a rule, a function or an ensemble behind the service; nobody outside can tell which."""
+    """A model, a rule, a function, people or an ensemble behind the service; nobody outside can tell which."""
 
     card: Card
     admission: Admission
 
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
-        """Raises QueueFull, DeadlineUnreachable or DeadlineExpired for the call as a whole."""
+        """Raises Unavailable, such as QueueFull, or DeadlineExpired for the call as a whole."""
         ...
 
     def beating(self, patience: float) -> bool:
@@ -23,6 +23,10 @@ class Served(Protocol):
 
     def lost(self) -> bool:
         """True once it can never score again."""
+        ...
+
+    def away(self) -> bool:
+        """True while something that it needs does not answer: nothing is lost, but it cannot score now."""
         ...
 
     def close(self) -> None:

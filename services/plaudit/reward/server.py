@@ -117,6 +117,8 @@ class RewardServer:
             return Health(False, "a device thread stands still")
         if self._draining:
             return Health(False, "draining")
+        if away := self.catalog.away():
+            return Health(False, f"the database of {', '.join(away)} is away")
         return Health(self._ready, "" if self._ready else "loading")
 
     @contextlib.asynccontextmanager
@@ -130,7 +132,11 @@ class RewardServer:
                 await task
 
     async def _watch(self) -> None:
-        """Measures how late the loop wakes; liveness falls when a device thread stands still or a model is lost."""
+        """Measures how late the loop wakes, and tells how the models are.
+
+        Liveness falls when a device thread stands still or a model is lost; readiness while a database is away, which
+        beginning anew would not mend.
+        """
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + TICK
@@ -141,3 +147,6 @@ class RewardServer:
                 self.lost.set()
             alive = self.catalog.beating(self.settings.stall_timeout) and not self.lost.is_set()
             await self._health.set(LIVENESS, SERVING if alive else NOT_SERVING)
+            for name in READINESS:
+                ready = self._ready and not self._draining and not self.catalog.away()
+                await self._health.set(name, SERVING if ready else NOT_SERVING)

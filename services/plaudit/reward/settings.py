@@ -15,6 +15,7 @@ from plaudit.telemetry.tracing import ExportSettings
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+KINDS = ("model", "rule", "callable", "human", "ensemble")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -55,13 +56,29 @@ class EnsembleSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class HumanSettings:
+    """People: what is to be scored is asked in `plaudit label`, with which this shares a database."""
+
+    database: str  # sqlite:///judgements.db or postgresql://user:password@host/name
+    kind: Literal["rating", "thumbs"] = "rating"  # 1 to 5 stars become -1 to 1; up and down are 1 and -1
+    wanted: Count = 1  # judgements of an item, by as many people: their mean counts
+    instructions: str = ""  # what people were told to go by: with another text, nothing said before counts
+    skips: Count = 3  # so many people, or all, passed an item on: it has no score
+    timeout: Seconds = 3600.0  # for one item, which then has none either
+    withdraw: bool = True  # what nobody waits for any more, and nobody has seen, is not asked
+    priority: float = 1.0  # before other tasks in this database, which have 0: somebody waits
+    max_queue_items: Count = 1024
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelSettings:
-    """One model: exactly one of `model`, `rule`, `callable` and `ensemble`."""
+    """One model: exactly one of `model`, `rule`, `callable`, `human` and `ensemble`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
     model: str | None = None  # a folder in Hugging Face format, or a name on the hub
     rule: Annotated[DigitsSettings | KeywordSettings, Field(discriminator="kind")] | None = None
     callable: CallableSettings | None = None
+    human: HumanSettings | None = None
     ensemble: EnsembleSettings | None = None
     rendering: Rendering | None = None  # only for a model without plaudit_reward.json
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -69,11 +86,10 @@ class ModelSettings:
     references: DataSettings | None = None  # {prompt, response}: bfloat16's drift is measured on these; else self-test
 
     def __post_init__(self) -> None:
-        given = [kind for kind in ("model", "rule", "callable", "ensemble") if getattr(self, kind) is not None]
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of model, rule, callable and ensemble (given: {', '.join(given) or 'none'})"
-            )
+            known = f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
+            raise ValueError(f"give exactly one of {known} (given: {', '.join(given) or 'none'})")
         for key, default in (("rendering", None), ("references", None), ("dtype", "float32"), ("device", "cpu")):
             if self.model is None and getattr(self, key) != default:
                 raise ValueError(f"{key} is for a model: this is a {given[0]}")
@@ -132,4 +148,4 @@ def _check_members(models: Sequence[ModelSettings]) -> None:
         if len(set(members)) < len(members):
             raise ValueError(f"ensemble '{model.name}' names a member twice")
         if unknown := set(members) - single:
-            raise ValueError(f"ensemble '{model.name}': '{min(unknown)}' is no model, rule or callable of this server")
+            raise ValueError(f"ensemble '{model.name}': '{min(unknown)}' is no single model of this server")

@@ -17,6 +17,8 @@ TABLE: dict[type[errors.RequestError], tuple[Code.ValueType, str]] = {
     errors.NonfiniteScore: (Code.INTERNAL, "NONFINITE_SCORE"),
     errors.CallableFailed: (Code.INTERNAL, "CALLABLE_FAILED"),
     errors.DeviceFailed: (Code.INTERNAL, "INTERNAL"),
+    errors.Declined: (Code.INVALID_ARGUMENT, "DECLINED"),
+    errors.NotJudged: (Code.DEADLINE_EXCEEDED, "NOT_JUDGED"),
     errors.InvalidRequest: (Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     errors.BatchTooLarge: (Code.INVALID_ARGUMENT, "BATCH_TOO_LARGE"),
     errors.WrongMethod: (Code.FAILED_PRECONDITION, "WRONG_METHOD"),
@@ -27,6 +29,7 @@ TABLE: dict[type[errors.RequestError], tuple[Code.ValueType, str]] = {
     errors.ModelLoading: (Code.UNAVAILABLE, "MODEL_LOADING"),
     errors.Draining: (Code.UNAVAILABLE, "DRAINING"),
     errors.DeviceLost: (Code.UNAVAILABLE, "DEVICE_LOST"),
+    errors.DatabaseAway: (Code.UNAVAILABLE, "DATABASE_AWAY"),
 }
 
 

@@ -60,6 +60,10 @@ class EnsembleModel:
         """As `beating`."""
         return False
 
+    def away(self) -> bool:
+        """As `beating`."""
+        return False
+
     def close(self) -> None:
         """Its members are closed as models of their own."""
 

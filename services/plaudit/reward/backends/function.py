@@ -65,6 +65,10 @@ class FunctionModel:
         """A function is always there."""
         return False
 
+    def away(self) -> bool:
+        """As `lost`."""
+        return False
+
     def close(self) -> None:
         """Ends the threads that are free."""
         self._threads.shutdown()
