@@ -43,7 +43,8 @@ class RewardServer:
         self.address = self.http_address = ""
         self.lost = asyncio.Event()
         """Set when a model can never score again; the catalog knows which."""
-        self._ready = self._draining = False
+        self._ready = self._draining = self._told_ready = False
+        self._telling = asyncio.Lock()
         self._health = health.aio.HealthServicer()
         self._calls = StatusInterceptor(self.catalog, self.metrics)
         self._grpc: grpc.aio.Server | None = None
@@ -72,16 +73,14 @@ class RewardServer:
         """Loads the models, then reports ready. Raises ConfigurationError."""
         await self.catalog.load(self.settings, self.metrics)
         self._ready = True
-        for name in READINESS:
-            await self._health.set(name, SERVING)
+        await self._tell_readiness()
 
     async def drain(self) -> None:
         """Takes no new work, finishes what it has, and stops listening. A second call does nothing."""
         if self._draining:
             return
         self._draining = True
-        for name in READINESS:
-            await self._health.set(name, NOT_SERVING)
+        await self._tell_readiness()
         if self._ready:
             await asyncio.sleep(self.settings.drain_wait)
         self.catalog.draining = True  # from here on new calls are answered DRAINING
@@ -147,6 +146,13 @@ class RewardServer:
                 self.lost.set()
             alive = self.catalog.beating(self.settings.stall_timeout) and not self.lost.is_set()
             await self._health.set(LIVENESS, SERVING if alive else NOT_SERVING)
-            for name in READINESS:
-                ready = self._ready and not self._draining and not self.catalog.away()
-                await self._health.set(name, SERVING if ready else NOT_SERVING)
+            await self._tell_readiness()
+
+    async def _tell_readiness(self) -> None:
+        """To the health service, when it has changed: each time all clients that watch it are woken."""
+        async with self._telling:
+            ready = self._ready and not self._draining and not self.catalog.away()
+            if ready != self._told_ready:
+                self._told_ready = ready
+                for name in READINESS:
+                    await self._health.set(name, SERVING if ready else NOT_SERVING)
