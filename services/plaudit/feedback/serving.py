@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from plaudit.addresses import join_address, split_address
 from plaudit.feedback.page.app import application
-from plaudit.feedback.page.desk import Desk
+from plaudit.feedback.page.desk import Desk, Latest
 from plaudit.feedback.page.metrics import Metrics
 from plaudit.feedback.settings import LabelSettings
 from plaudit.feedback.store import Store
@@ -39,7 +39,8 @@ class LabelServer:
         host, port = split_address(self.settings.http_address)
         telemetry = http.bind(host, port)
         self.http_address = join_address(host, telemetry.getsockname()[1])
-        desk = Desk(self._store, self.settings, self._metrics, self.settings.url or f"http://{self.address}")
+        url = self.settings.url or f"http://{self.address}"
+        desk = Desk(self._store, self.settings, self._metrics, Latest(self._store), url)
         told = http.application(self._metrics.registry, lambda: self._health)
         await self.look()
         await self._open.enter_async_context(http.serving(told, telemetry))

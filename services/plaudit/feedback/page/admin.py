@@ -12,7 +12,6 @@ from plaudit.feedback.page.desk import Desk
 from plaudit.feedback.page.requests import read_form
 from plaudit.feedback.schema import Role
 from plaudit.feedback.store import Person
-from plaudit.feedback.summary import summarise
 from plaudit.outputs import json_line
 
 LONGEST_NAME = 200
@@ -21,7 +20,7 @@ LONGEST_NAME = 200
 async def overview(_: Request, desk: Desk, person: Person, link: str = "", invited: str = "") -> Response:
     """Everything on one page."""
     _require_admin(person)
-    summary = await asyncio.to_thread(summarise, desk.store)
+    summary = await desk.latest.summary()
     return desk.render("admin.html", person=person, summary=summary, forms=list(Form), link=link, invited=invited)
 
 
@@ -34,6 +33,7 @@ async def invite(request: Request, desk: Desk, person: Person) -> Response:
         raise HTTPException(422, "A person has a name.")
     role = Role.ADMIN if fields.get("role") == Role.ADMIN else None
     token = await asyncio.to_thread(desk.store.add_person, name, role)
+    desk.latest.forget()
     return await overview(request, desk, person, desk.link(token), name)
 
 

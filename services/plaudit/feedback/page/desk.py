@@ -1,5 +1,7 @@
 """What the handlers of the page share."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,10 @@ from starlette.responses import HTMLResponse, Response
 from plaudit.feedback.page.metrics import Metrics
 from plaudit.feedback.settings import LabelSettings
 from plaudit.feedback.store import Store
+from plaudit.feedback.summary import Summary, summarise
 from plaudit.visible import visible
 
+FRESH_S = 10.0
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -28,6 +32,27 @@ def link(url: str, token: str) -> str:
     return f"{url.rstrip('/')}/in#{token}"
 
 
+class Latest:
+    """The summary, made once for all who look at about the same time: of many judgements it takes a while."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._making = store, asyncio.Lock()
+        self._summary: Summary | None = None
+        self._made_at = 0.0
+
+    async def summary(self) -> Summary:
+        """At most FRESH_S old."""
+        async with self._making:
+            if self._summary is None or time.monotonic() - self._made_at > FRESH_S:
+                self._summary = await asyncio.to_thread(summarise, self._store)
+                self._made_at = time.monotonic()
+            return self._summary
+
+    def forget(self) -> None:
+        """Something is new that has to be seen at once."""
+        self._summary = None
+
+
 @dataclass(frozen=True)
 class Desk:
     """One service's."""
@@ -35,6 +60,7 @@ class Desk:
     store: Store
     settings: LabelSettings
     metrics: Metrics
+    latest: Latest
     url: str  # where people reach the page
 
     @property
