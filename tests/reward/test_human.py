@@ -116,7 +116,7 @@ async def test_what_is_flagged_or_passed_on_by_all_has_no_number(tmp_path: Path)
         return {"flag": FLAG, "skip": SKIP}.get(asked.task.answers[0].text) or Rating(4)
 
     async with serving(people(tmp_path, wanted=2), {**people(tmp_path), "name": "one"}) as running:
-        with at_the_desk(url(tmp_path), "Ada", "Bob", "Cem", say=say):
+        with at_the_desk(url(tmp_path), "Ada", "Bob", say=say):
             reply = await running.score(text("", "flag"), text("", "fine"), text("", "skip"))
             assert reasons(reply) == ["DECLINED", 0.5, "DECLINED"]
             assert [take_apart(reply.results[at].error).code for at in (0, 2)] == [Code.INVALID_ARGUMENT] * 2
