@@ -16,6 +16,7 @@ from typing import Any
 import bag_of_words
 import numpy as np
 import numpy.typing as npt
+import votes
 
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
 from plaudit.finetune.pairs import render_pairs
@@ -23,7 +24,7 @@ from plaudit.finetune.reward_model import fit
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import score_ids
 from plaudit.finetune.training import TrainingSettings
-from plaudit.policy.settings import PolicySettings
+from plaudit.policy.settings import LoraSettings, PolicySettings
 from plaudit.preferences.agreement import length_outcomes, outcomes
 from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward.rendering import Rendering
@@ -44,10 +45,10 @@ def main() -> None:
     model, words = np.full((2, len(preferences)), np.nan)
     seconds = 0.0
     for fold in range(arguments.folds):
-        record = _fold(settings, fold, preferences, folds)
+        record = _fold(settings, fold, preferences, folds, arguments.votes)
         model[folds == fold], words[folds == fold] = record["model"], record["words"]
         seconds += record["seconds"]
-    report = _report(settings, model, words, length_outcomes(preferences), seconds)
+    report = _report(settings, model, words, length_outcomes(preferences), seconds, arguments.votes)
     (settings.output / "study.md").write_text(report, encoding="utf-8")
     print(report)
 
@@ -60,7 +61,7 @@ def _folds(preferences: list[Preference], count: int, seed: int) -> npt.NDArray[
 
 
 def _fold(
-    settings: RewardModelSettings, fold: int, preferences: list[Preference], folds: npt.NDArray[np.int64]
+    settings: RewardModelSettings, fold: int, preferences: list[Preference], folds: npt.NDArray[np.int64], how: str
 ) -> dict[str, Any]:
     """Outcomes (1, 0.5, 0; null without a score) on one fold of models trained on the others; kept on disk."""
     path = settings.output / f"fold-{fold}.json"
@@ -70,8 +71,9 @@ def _fold(
     training = [p for p, place in zip(preferences, folds, strict=True) if place != fold]
     held_out = [p for p, place in zip(preferences, folds, strict=True) if place == fold]
     started = time.monotonic()
+    learnt = training if how == "majority" else votes.counted(training, votes.read_votes(settings.data), how)
     record = {
-        "model": [None if np.isnan(value) else value for value in _reward_model(settings, training, held_out)],
+        "model": [None if np.isnan(value) else value for value in _reward_model(settings, learnt, held_out)],
         "words": list(_bag_of_words(training, held_out)),
         "seconds": time.monotonic() - started,
     }
@@ -101,7 +103,9 @@ def _bag_of_words(training: list[Preference], held_out: list[Preference]) -> Out
     return outcomes(differences, np.zeros(len(differences)))
 
 
-def _report(settings: RewardModelSettings, model: Outcomes, words: Outcomes, length: Outcomes, seconds: float) -> str:
+def _report(
+    settings: RewardModelSettings, model: Outcomes, words: Outcomes, length: Outcomes, seconds: float, how: str
+) -> str:
     """Markdown. Pairs without a score are left out of every row, so that all rows are about the same pairs."""
     scored = ~np.isnan(model)
     model, words, length = model[scored], words[scored], length[scored]
@@ -113,12 +117,13 @@ def _report(settings: RewardModelSettings, model: Outcomes, words: Outcomes, len
         ("reward model - bag of words", paired_difference(model, words)),
         ("bag of words - length rule", paired_difference(words, length)),
     ]
-    training = settings.training
+    training, lora = settings.training, settings.base.lora
     lines = [
         f"{len(model)} pairs scored by models that did not see them, {int((~scored).sum())} longer than "
         f"{settings.rendering.max_tokens} tokens and left out; base {Path(settings.base.model).name} in "
         f"{settings.base.dtype}, {training.epochs:g} epochs, batch {training.batch_size}, learning rate "
-        f"{training.learning_rate:g}, dropout {'on' if settings.dropout else 'off'}; {seconds / 60:.0f} minutes.",
+        f"{training.learning_rate:g}, dropout {'on' if settings.dropout else 'off'}, "
+        f"{f'LoRA of rank {lora.rank}' if lora else 'all weights'}, votes: {how}; {seconds / 60:.0f} minutes.",
         "",
         "| % | estimate | standard error | 95 % interval |",
         "|---|---:|---:|---:|",
@@ -136,7 +141,9 @@ def _row(name: str, found: Estimate) -> str:
 
 def _settings(arguments: argparse.Namespace) -> RewardModelSettings:
     return RewardModelSettings(
-        base=PolicySettings(model=arguments.base, dtype=arguments.dtype),
+        base=PolicySettings(
+            model=arguments.base, dtype=arguments.dtype, lora=arguments.lora and LoraSettings(rank=arguments.lora)
+        ),
         data=DataSettings(source=arguments.data),
         output=arguments.output,
         rendering=Rendering(max_tokens=arguments.max_tokens, truncation="left_prompt"),
@@ -156,6 +163,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--lora", type=int, help="its rank; without, all weights learn")
+    parser.add_argument("--votes", choices=votes.HOW, default="majority", help="what is learnt of a row's `votes`")
     parser.add_argument("--dropout", action="store_true")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--seed", type=int, default=0)
