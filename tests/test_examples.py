@@ -16,7 +16,9 @@ from plaudit.feedback.settings import LabelSettings
 from plaudit.feedback.tasks import Kind
 from plaudit.finetune.demonstrations import read_demonstrations
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.sft import SFTSettings
+from plaudit.finetune.sft_settings import SFTSettings
+from plaudit.iteration.generate import GenerateSettings
+from plaudit.iteration.settings import IterateSettings
 from plaudit.preferences.reading import read_preferences
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
@@ -38,6 +40,8 @@ KINDS = {
     "score": ScoreSettings,
     "eval": AccuracySettings,
     "label": LabelSettings,
+    "generate": GenerateSettings,
+    "iterate": IterateSettings,
 }
 
 READERS = {"sft": read_demonstrations, "reward-model": read_preferences, "eval": read_preferences}

@@ -30,6 +30,14 @@ COMMANDS = {
         "settings that replace the file's, such as database=sqlite:///judgements.db",
     ),
     "train": Command("plaudit.trainer.train", "train", "train a policy with PPO against a reward server"),
+    "generate": Command(
+        "plaudit.iteration.generate",
+        "train",
+        "have a policy answer prompts: rows to judge, to score or to choose from",
+    ),
+    "iterate": Command(
+        "plaudit.iteration.iterate", "train", "rounds of generating, judging, a reward model and PPO, with one report"
+    ),
     "control": Command(
         "plaudit.trainer.steering",
         "reward",

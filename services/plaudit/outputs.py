@@ -1,6 +1,7 @@
 """What programs write: whether it can be written, asked before their long work; then whole or not at all."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -8,9 +9,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from plaudit.errors import ConfigurationError
+from plaudit.errors import ConfigurationError, DependencyUnreachable
+
+LOCK = ".lock"
+"""In a run folder, held while a process works there."""
 
 
 @contextmanager
@@ -43,6 +47,21 @@ def check_ready_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise ConfigurationError(f"ready_file {path}: no folder {path.parent}: make it, or choose another place")
     check_file("ready_file", path)
+
+
+def lock_folder(folder: Path) -> TextIO:
+    """Holds the run folder until it is closed. Raises DependencyUnreachable where another process has it."""
+    with writing("folder", folder):
+        file = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise DependencyUnreachable(
+            f"another process trains in {folder}: wait until it has ended, or give this run a folder of its own "
+            "(folder=...)"
+        ) from None
+    return file
 
 
 def json_line(row: Mapping[str, Any]) -> str:

@@ -48,6 +48,14 @@ def to_yaml(value: Any) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
+def difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first setting that differs, what it was and what it is; None where there is none."""
+    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
+        return None if before == now else (name, before, now)
+    inside = (difference(before[key], now[key], f"{name}.{key}" if name else key) for key in now)
+    return next((found for found in inside if found is not None), None)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():

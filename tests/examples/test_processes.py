@@ -45,7 +45,7 @@ def test_a_server_that_ends_before_it_is_ready(tmp_path, capfd):
     code = "import sys; print('port in use', file=sys.stderr); raise SystemExit(2)"
     with Programs({}) as programs, pytest.raises(ProgramFailed, match="exit code 2"):
         programs.serve("server", [sys.executable, "-c", code], tmp_path / "log", tmp_path / "ready")
-    assert "port in use" in capfd.readouterr().out
+    assert "port in use" in capfd.readouterr().err
 
 
 def test_memory_of_children_counts():

@@ -7,15 +7,8 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import (
-    ArgumentError,
-    DatabaseError,
-    IntegrityError,
-    NoSuchModuleError,
-    OperationalError,
-    SQLAlchemyError,
-)
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
@@ -82,23 +75,32 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
-def _engine(url: str) -> Engine:
+def without_password(url: str) -> str:
+    """For files that others read. Raises ConfigurationError for a URL that is none."""
+    return _parsed(url).render_as_string(hide_password=True)
+
+
+def _parsed(url: str) -> URL:
     try:
-        parsed = make_url(url)
-        kind = parsed.drivername.partition("+")[0]
-        if kind not in DRIVERS:
-            raise ConfigurationError(f"database '{kind}': sqlite or postgresql")
-        given = {} if kind == "sqlite" else {key: wait for key, wait in SILENCE.items() if key not in parsed.query}
-        engine = create_engine(
-            parsed.set(drivername=DRIVERS[kind]),
-            connect_args=given,
-            pool_pre_ping=True,
-            hide_parameters=True,  # an error's text would have what people wrote
-        )
-    except (ArgumentError, NoSuchModuleError):
+        return make_url(url)
+    except ArgumentError:
         raise ConfigurationError(
             "database: no URL; give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
         ) from None
+
+
+def _engine(url: str) -> Engine:
+    parsed = _parsed(url)
+    kind = parsed.drivername.partition("+")[0]
+    if kind not in DRIVERS:
+        raise ConfigurationError(f"database '{kind}': sqlite or postgresql")
+    given = {} if kind == "sqlite" else {key: wait for key, wait in SILENCE.items() if key not in parsed.query}
+    engine = create_engine(
+        parsed.set(drivername=DRIVERS[kind]),
+        connect_args=given,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error's text would have what people wrote
+    )
     if kind == "sqlite":
         _prepare_sqlite(engine)
     return engine

@@ -9,9 +9,9 @@
     {prompt, responses, ranks}                 a judgement, of equal ranks a tie
     {prompt, chosen, rejected}, transcripts    a judgement, as in every shape that `plaudit reward-model` reads
 
-`id` names a task (else its content does), `sources` who wrote the responses, `annotator` who judged.
-`gold` is the verdict that is right where that is known: {"ranks": [2, 1]}, {"stars": 1}, {"up": true}. Whoever is asked
-such a task is judged by it.
+`id` names a task (else its content does), `sources` who wrote the responses (`source` of one), `priority` which tasks
+are asked first (the highest), `annotator` who judged. `gold` is the verdict that is right where that is known, such as
+{"ranks": [2, 1]}, {"stars": 1}, {"up": true}: whoever is asked such a task is judged by it.
 """
 
 import hashlib
@@ -94,12 +94,12 @@ def _rating(row: Row) -> Rating:
 
 
 def _made(row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str], wanted: int = 1) -> Task:
-    sources = _texts(row, "sources") if row.get("sources") is not None else [""] * len(texts)
+    sources = _sources(row, texts)
     if len(sources) != len(texts):
         raise row.error("sources", f"has {len(sources)} entries for {len(texts)} responses")
     answers = tuple(map(Answer, texts, sources))
     try:
-        return Task(_key(row, kind, prompt, texts), kind, prompt, answers, wanted)
+        return Task(_key(row, kind, prompt, texts), kind, prompt, answers, wanted, None, _priority(row))
     except ValueError as error:
         raise row.error("responses", f"do not fit: {error}") from None
 
@@ -108,6 +108,16 @@ def _key(row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[st
     if row.get("id") is not None:
         return row.text("id")
     return hashlib.sha256(json.dumps([kind, prompt, texts]).encode()).hexdigest()[:24]
+
+
+def _sources(row: Row, texts: list[str]) -> list[str]:
+    if len(texts) == 1 and row.get("source") is not None:
+        return [row.text("source")]
+    return _texts(row, "sources") if row.get("sources") is not None else [""] * len(texts)
+
+
+def _priority(row: Row) -> float:
+    return 0.0 if row.get("priority") is None else row.number("priority")
 
 
 def _person(row: Row) -> str:

@@ -7,6 +7,7 @@ people want one place, one has it, and the other's transaction begins again.
     save_draft                what is typed and not yet sent
     judge, skip, undo         the end of it, and back
     record                    what somebody said elsewhere
+    missing                   how many judgements are still wanted
     judged                    everything that was said, with who said it                  -> Judgement
     progress, people          how far it is, and who was at it                            -> Progress, Activity
 
@@ -384,6 +385,19 @@ class Store:
             )
         return Standing(judged, left)
 
+    def missing(self, keys: Iterable[str]) -> int:
+        """How many judgements the tasks of these keys still want."""
+        judged = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
+        said = (
+            select(TaskRow.wanted, func.count(JudgementRow.id).label("said"))
+            .outerjoin(AssignmentRow, AssignmentRow.task_id == TaskRow.id)
+            .outerjoin(JudgementRow, judged)
+            .group_by(TaskRow.id, TaskRow.wanted)
+        )
+        with self._database.transaction() as session:
+            rows = [row for some in _some(keys) for row in session.execute(said.where(TaskRow.key.in_(some)))]
+        return sum(max(0, row.wanted - row.said) for row in rows)
+
     def judged(self, keys: Collection[str] | None = None) -> Iterator[Judgement]:
         """All that stands, or of the tasks of these keys, `AT_ONCE` at most; oldest first."""
         of = true() if keys is None else TaskRow.key.in_(keys)
@@ -441,6 +455,12 @@ def _standing(*what: Any) -> Select[Any]:
     query = select(*what).select_from(JudgementRow)
     joined = query.join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
     return joined.where(JudgementRow.withdrawn_at.is_(None))
+
+
+def _some(keys: Iterable[str]) -> Iterator[list[str]]:
+    coming = iter(keys)
+    while some := list(islice(coming, AT_ONCE)):
+        yield some
 
 
 def _digest(token: str) -> str:

@@ -9,6 +9,7 @@ on.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.summary import lines
 from plaudit.finetune.token_rows import Ids, score_ids
 from plaudit.finetune.training import check_output, prepare_output
+from plaudit.outputs import write_text
 from plaudit.policy.loading import read_config
 from plaudit.reward import folder as reward_folder
 from plaudit.reward.loading import load_model
@@ -42,6 +44,8 @@ from plaudit.settings import load
 from plaudit.telemetry.quiet import quiet_libraries
 
 HELD_OUT = "held out"
+MEASURED = "held_out.json"
+"""In the folder, what was measured on held-out judgements: figures with standard errors."""
 
 
 def run(path: str, overrides: list[str]) -> int:
@@ -98,7 +102,10 @@ def train(settings: RewardModelSettings) -> RewardModelResult:
         for name, part in ((HELD_OUT, parts.held_out), (_by(parts.names), parts.annotators))
         if part is not None
     }
-    return RewardModelResult(settings.output, versions, measured)
+    result = RewardModelResult(settings.output, versions, measured)
+    if result.held_out is not None:
+        write_text(settings.output / MEASURED, json.dumps(dataclasses.asdict(result.held_out), indent=1) + "\n")
+    return result
 
 
 def fit(

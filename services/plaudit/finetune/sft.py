@@ -8,11 +8,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from datasets import Dataset
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
@@ -22,8 +20,8 @@ from plaudit.context import check_context, context_length
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.demonstrations import Demonstration, read_demonstrations
 from plaudit.finetune.progress import progress
+from plaudit.finetune.sft_settings import SFTSettings
 from plaudit.finetune.training import (
-    TrainingSettings,
     check_output,
     hold_out,
     prepare_output,
@@ -32,28 +30,12 @@ from plaudit.finetune.training import (
 from plaudit.policy.loading import CausalLM, load_causal_lm, load_config, load_tokenizer
 from plaudit.policy.prompting import Template, prompt_ids, response_ids, with_leading_tokens
 from plaudit.policy.saving import save_policy
-from plaudit.policy.settings import PolicySettings
-from plaudit.rows import DataSettings
-from plaudit.settings import STRICT, load
+from plaudit.settings import load
 from plaudit.telemetry.progress import bar
 from plaudit.telemetry.quiet import quiet_libraries
 
 IGNORED = -100
 """The label of a token that is read but not learnt."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SFTSettings:
-    """One training run."""
-
-    policy: PolicySettings
-    data: DataSettings
-    output: Path  # a standard Hugging Face folder; LoRA is merged into the weights
-    eval_data: DataSettings | None = None  # what the loss is measured on; None: a part of `data`
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05  # of the prompts in `data`, where there is no `eval_data`
-    template: Template = "plain"
-    max_tokens: Annotated[int, Field(gt=1)] | None = None  # longer rows are left out; None: the model's context
-    training: TrainingSettings = TrainingSettings()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,11 +16,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
 from plaudit.policy.actor_critic import ActorCritic, is_critics
 from plaudit.policy.critics import from_reward_model
-from plaudit.policy.loading import load_causal_lm, load_tokenizer
+from plaudit.policy.loading import CausalLM, load_causal_lm, load_tokenizer
 from plaudit.policy.saving import save_policy
 from plaudit.policy.settings import PolicySettings
 from plaudit.policy.sharding import gathered
@@ -104,17 +105,20 @@ class LocalLearner:
         seed: int,
         collective: Collective | None = None,
         sharding: Sharding = "replicate",
+        reference: PolicySettings | None = None,
     ) -> None:
         """`temperature` is the one that responses are sampled at: log-probabilities are of that distribution.
 
-        To shard takes the default process group of `torch.distributed`, as the collective.
+        Without `reference` it is the policy as it is now. To shard takes the default process group of
+        `torch.distributed`, as the collective.
         """
         self._ppo, self._seed = ppo, seed
         self._collective = collective or Single()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = load_tokenizer(policy)
         critic = ppo.critic if ppo.critic_model is None else from_reward_model(ppo.critic_model, self._tokenizer)
-        self._model = ActorCritic(load_causal_lm(policy), critic, getattr(torch, policy.dtype))
+        frozen = None if reference is None else _load_reference(reference, self._tokenizer)
+        self._model = ActorCritic(load_causal_lm(policy), critic, getattr(torch, policy.dtype), frozen)
         self._sharded = sharding == "full"
         if self._sharded:
             self._model.shard(self._device)
@@ -239,3 +243,12 @@ class LocalLearner:
     @functools.cached_property
     def _reference_sha256(self) -> Tensor:
         return snapshot.sha256(self._model.reference_weights())
+
+
+def _load_reference(reference: PolicySettings, tokenizer: PreTrainedTokenizerBase) -> CausalLM:
+    """Raises ConfigurationError where its tokens are not the policy's."""
+    if load_tokenizer(reference).get_vocab() != tokenizer.get_vocab():
+        raise ConfigurationError(
+            f"reference '{reference.model}' reads other tokens than the policy: give a model with the same tokenizer"
+        )
+    return load_causal_lm(reference)

@@ -11,6 +11,8 @@ from plaudit.report.formatting import number
 WIDTH, HEIGHT = 400.0, 208.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 20.0, 24.0
 MOST_POINTS, MOST_READINGS = 600, 100
+COUNTED = ("step", "round")
+"""Axes of whole numbers, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def chart(
     """A chart of all `series` on one pair of axes.
 
     `zero` keeps 0 on the vertical axis; `span` is the first and the last step, so that charts can be compared. Whatever
-    is not a step, a KL, is drawn by its square root (Gao et al. 2023): it grows with the square of the way, at first.
+    is not counted, a KL, is drawn by its square root (Gao et al. 2023): it grows with the square of the way, at first.
     """
     kept = [one for one in series if any(map(math.isfinite, one.values))]
     if not kept:
@@ -104,7 +106,7 @@ def chart(
     low, high = domain(heights, zero)
     y_ticks = ticks(low, high)
     first, last = span or (steps[0], steps[-1])
-    x = Scale(*widened(first, last), LEFT, WIDTH - RIGHT, root=along != "step")
+    x = Scale(*widened(first, last), LEFT, WIDTH - RIGHT, root=along not in COUNTED)
     y = Scale(low, high, HEIGHT - BOTTOM, TOP)
     return Chart(
         title,
@@ -120,7 +122,7 @@ def chart(
 
 
 def _x_ticks(x: Scale, first: float, last: float, along: str) -> list[Mark]:
-    if along == "step":
+    if along in COUNTED:
         return [Mark(x(at), label(at, 1.0)) for at in step_ticks(first, last)]
     return [Mark(x(at), f"{at:g}") for at in root_ticks(x.high)]
 

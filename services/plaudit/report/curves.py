@@ -167,9 +167,13 @@ def _points(label: str, tone: str, points: Sequence[tuple[float, Estimate | None
     return Series(label, tone, [x for x, _ in known], values, low, high)
 
 
-def _estimates(label: str, tone: str, rows: Sequence[HeldOut], estimates: Sequence[Estimate | None]) -> Series:
-    values = [math.nan if one is None else one.value for one in estimates]
-    errors = [0.0 if one is None else one.standard_error or 0.0 for one in estimates]
-    low = [value - error for value, error in zip(values, errors, strict=True)]
-    high = [value + error for value, error in zip(values, errors, strict=True)]
-    return Series(label, tone, [row.step for row in rows], values, low, high)
+def _estimates(label: str, tone: str, rows: Sequence[HeldOut], found: Sequence[Estimate | None]) -> Series:
+    return estimates(label, tone, [row.step for row in rows], found)
+
+
+def estimates(label: str, tone: str, steps: Sequence[float], found: Sequence[Estimate | None]) -> Series:
+    """With a band of one standard error; gaps where there is none."""
+    values = [math.nan if one is None else one.value for one in found]
+    errors = [0.0 if one is None else one.standard_error or 0.0 for one in found]
+    low, high = ([v + sign * e for v, e in zip(values, errors, strict=True)] for sign in (-1, 1))
+    return Series(label, tone, steps, values, low, high)

@@ -71,8 +71,17 @@ def _write(folder: Path, found: run_folder.Run, settings: ReportSettings) -> Pat
 
 def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS, beside: Sequence[run_folder.Run] = ()) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(page=contents(run, settings.title, settings.prompts, beside), style=style(), geometry=charts)
+    )
+
+
+def environment(*folders: Path) -> Environment:
+    """For templates of ours, and of `folders`: everything is escaped, what is missing is an error."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -80,8 +89,10 @@ def render(run: run_folder.Run, settings: ReportSettings = DEFAULTS, beside: Seq
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     for name in ("number", "fixed", "signed", "duration", "memory", "percent", "with_error", "error", "decimals"):
-        environment.filters[name] = getattr(formatting, name)
-    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template("page.html").render(
-        page=contents(run, settings.title, settings.prompts, beside), style=style, geometry=charts
-    )
+        made.filters[name] = getattr(formatting, name)
+    return made
+
+
+def style() -> Markup:
+    """The style sheet of every page."""
+    return Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))

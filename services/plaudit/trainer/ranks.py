@@ -69,9 +69,17 @@ class Rank:
             timeout=timedelta(seconds=timeout_seconds),
         )
 
-    def load(self, policy: PolicySettings, ppo: PPOSettings, temperature: float, seed: int, sharding: Sharding) -> None:
+    def load(
+        self,
+        policy: PolicySettings,
+        ppo: PPOSettings,
+        temperature: float,
+        seed: int,
+        sharding: Sharding,
+        reference: PolicySettings | None,
+    ) -> None:
         """Loads the models."""
-        self._learner = LocalLearner(policy, ppo, temperature, seed, TorchDistributed(), sharding)
+        self._learner = LocalLearner(policy, ppo, temperature, seed, TorchDistributed(), sharding, reference)
 
     def evaluate(self, batch: TrainingBatch) -> Evaluation:
         """This rank's rows alone."""
@@ -98,6 +106,7 @@ class DataParallelLearner:
         ranks: int,
         sharding: Sharding = "replicate",
         *,
+        reference: PolicySettings | None = None,
         cpus_per_rank: int = 1,
         start_timeout_seconds: float = START_TIMEOUT_SECONDS,
         call_timeout_seconds: float = CALL_TIMEOUT_SECONDS,
@@ -111,7 +120,7 @@ class DataParallelLearner:
         actor = ray.remote(num_cpus=cpus_per_rank, num_gpus=gpus, max_restarts=0)(Rank)
         self._ranks: list[Any] = [actor.remote(rank, ranks, cpus_per_rank) for rank in range(ranks)]
         try:
-            self._start(start_timeout_seconds, policy, ppo, temperature, seed, sharding)
+            self._start(start_timeout_seconds, policy, ppo, temperature, seed, sharding, reference)
         except BaseException:
             self.close()
             raise

@@ -2,26 +2,25 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import json
 import operator
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from accelerate.utils import ProjectConfiguration
 
 from plaudit import settings as plaudit_settings
-from plaudit.errors import ConfigurationError, DependencyUnreachable
-from plaudit.outputs import check_folder, json_line, write_text, writing
+from plaudit.errors import ConfigurationError
+from plaudit.outputs import LOCK, check_folder, json_line, write_text, writing
 from plaudit.trainer.loop import Metrics
 from plaudit.trainer.settings import TrainSettings
 
-METRICS, RUN, LOCK = "metrics.jsonl", "run.json", ".lock"
+METRICS, RUN = "metrics.jsonl", "run.json"
 MAY_CHANGE = (
     *("steps", "max_missing_ratio", "rollout", "ranks", "sharding", "checkpoints"),
     *("ray_address", "address", "http_address", "insecure_bind", "tracing", "trackers"),
@@ -98,21 +97,6 @@ def describe(folder: Path, **facts: Any) -> None:
     write_text(folder / RUN, json.dumps(facts, indent=1))
 
 
-def lock_folder(folder: Path) -> TextIO:
-    """Holds the run folder until it is closed. Raises DependencyUnreachable where another process has it."""
-    with writing("folder", folder):
-        file = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise DependencyUnreachable(
-            f"another process trains in {folder}: wait until it has ended, or give this run a folder of its own "
-            "(folder=...)"
-        ) from None
-    return file
-
-
 def claim_folder(settings: TrainSettings) -> None:
     """Makes the run folder. Raises when it cannot be written, or holds another run: two never mix in one folder."""
     path = Path(settings.folder) / "config.yaml"
@@ -128,7 +112,7 @@ def claim_folder(settings: TrainSettings) -> None:
     with writing("folder", path):
         path.open("a").close()
     before, now = (_fixed(found) for found in (plaudit_settings.load(TrainSettings, path), settings))
-    if (found := _difference(before, now)) is not None:
+    if (found := plaudit_settings.difference(before, now)) is not None:
         raise ConfigurationError(
             f"{settings.folder} holds a run with another '{found[0]}' ({found[1]}, now {found[2]}): give this run a "
             "folder of its own (folder=...), or remove that one"
@@ -155,14 +139,6 @@ def _fixed(settings: TrainSettings) -> dict[str, Any]:
     fixed["reward"] = (settings.reward.weight, settings.reward.pessimism)
     fixed["more_rewards"] = {name: (one.weight, one.pessimism) for name, one in settings.more_rewards.items()}
     return fixed
-
-
-def _difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """The first setting that differs, what it was and what it is; None where there is none."""
-    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
-        return None if before == now else (name, before, now)
-    inside = (_difference(before[key], now[key], f"{name}.{key}" if name else key) for key in now)
-    return next((found for found in inside if found is not None), None)
 
 
 def check_trackers(trackers: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ class Sampler:
         The seeds of a response depend on its prompt alone, so what changes between two files is the policy.
         """
         trajectories, scored = self._answers(self.per_prompt)
-        kl = self._kl([one for one in scored if one is not None])
+        kl = kl_by_request(self.learner, [one for one in scored if one is not None], self.pad_token_id)
         self._write(f"step-{step:05d}", trajectories, scored, kl)
 
     def draw_start(self) -> None:
@@ -59,16 +59,16 @@ class Sampler:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_rows(self.folder / f"{name}.jsonl", rows)
 
-    def _kl(self, scored: list[ScoredTrajectory]) -> dict[str, float]:
-        """Request id -> KL from the reference, nats per response. In slices, so that many samples fit in memory."""
-        kl: dict[str, float] = {}
-        for first in range(0, len(scored), SLICE):
-            part = scored[first : first + SLICE]
-            batch = TrainingBatch.assemble(part, self.pad_token_id)
-            evaluation = self.learner.evaluate(batch)
-            values = (evaluation.logprobs - evaluation.reference_logprobs).sum(axis=1).tolist()
-            kl.update((one.trajectory.request.id, value) for one, value in zip(part, values, strict=True))
-        return kl
+
+def kl_by_request(learner: Learner, scored: Sequence[ScoredTrajectory], pad_token_id: int) -> dict[str, float]:
+    """Request id -> KL from the reference, nats per response. In slices, so that many samples fit in memory."""
+    kl: dict[str, float] = {}
+    for first in range(0, len(scored), SLICE):
+        part = scored[first : first + SLICE]
+        evaluation = learner.evaluate(TrainingBatch.assemble(part, pad_token_id))
+        values = (evaluation.logprobs - evaluation.reference_logprobs).sum(axis=1).tolist()
+        kl.update((one.trajectory.request.id, value) for one, value in zip(part, values, strict=True))
+    return kl
 
 
 def _row(trajectory: Trajectory, scored: ScoredTrajectory | None, kl: dict[str, float]) -> dict[str, object]:

@@ -76,6 +76,7 @@ class TrainSettings:
     steps: Annotated[int, Field(ge=1)]
     policy: PolicySettings
     prompts: PromptSettings
+    reference: PolicySettings | None = None  # what KL is measured from; null: the policy as the run begins
     reward: RewardSettings = RewardSettings()
     more_rewards: dict[RewardName, RewardSettings] = field(default_factory=dict)  # added to it, by weight
     rollout: RolloutSettings = RolloutSettings()

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.context import check_context
 from plaudit.errors import TERMINATED
+from plaudit.outputs import lock_folder
 from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokenizer
 from plaudit.ppo.kl import kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
@@ -35,7 +36,6 @@ from plaudit.trainer.record import (
     claim_folder,
     describe,
     leave_no_trace,
-    lock_folder,
 )
 from plaudit.trainer.resuming import fresh_state, resume
 from plaudit.trainer.roles import Position, Rollouts
@@ -254,9 +254,17 @@ def _texts(settings: TrainSettings, tokenizer: PreTrainedTokenizerBase) -> TextS
 
 def _learner(settings: TrainSettings) -> Learner:
     if settings.ranks == 1:
-        return LocalLearner(settings.policy, settings.ppo, settings.temperature, settings.seed)
+        return LocalLearner(
+            settings.policy, settings.ppo, settings.temperature, settings.seed, reference=settings.reference
+        )
     return DataParallelLearner(
-        settings.policy, settings.ppo, settings.temperature, settings.seed, settings.ranks, settings.sharding
+        settings.policy,
+        settings.ppo,
+        settings.temperature,
+        settings.seed,
+        settings.ranks,
+        settings.sharding,
+        reference=settings.reference,
     )
 
 

@@ -1,0 +1,132 @@
+"""A round's tasks and what was said of them: into the store, and, once enough is there, out as rows to learn from.
+
+    tasks.jsonl -> store -> people at `plaudit label`, or a labelling model -> judged.jsonl    to learn from
+                                                                               held_out.jsonl  to measure with
+                                                                               judged.json     who, how many, how alike
+
+A prompt is held out by a digest of itself: in later rounds it is again, so that no reward model has learnt from what it
+is measured on.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from plaudit.errors import DependencyUnreachable, RunFailed, first_line
+from plaudit.feedback.agreement import agreements
+from plaudit.feedback.database import open_database
+from plaudit.feedback.exporting import Form, export
+from plaudit.feedback.reading import read_tasks
+from plaudit.feedback.store import AT_ONCE, Judgement, Store
+from plaudit.feedback.tasks import Kind, Task
+from plaudit.iteration.labelling import MODELS, label
+from plaudit.iteration.plan import Plan
+from plaudit.outputs import write_rows, write_text
+from plaudit.rows import DataSettings
+from plaudit.telemetry.progress import bar
+
+LOOK_SECONDS = 2.0
+"""Between two looks at whether people have judged."""
+JUDGED, HELD_OUT, SUMMARY = "judged.jsonl", "held_out.jsonl", "judged.json"
+FORMS = {"bradley_terry": Form.PREFERENCES, "k_wise": Form.RANKINGS, "squared_error": Form.RATINGS}
+"""What each loss of a reward model reads."""
+
+
+def judge(plan: Plan, number: int) -> None:
+    """Adds a round's tasks, waits until they are judged, and writes what was said. Raises as the labelling model."""
+    settings = plan.settings.label
+    tasks = round_tasks(plan, number)
+    with closing(open_database(plan.database)) as database:
+        store = Store(database)
+        store.add_tasks(tasks)
+        model: dict[str, Any] | None = None
+        if settings.model is None:
+            _wait(store, tasks, settings.enough)
+        else:
+            found = label(store, tasks, settings.model, plan.settings.seed)
+            model = {"name": found.name, "weights_sha256": found.provenance.weights_sha256}
+        said = judgements_of(store, tasks)
+    _write(plan, number, said, {"tasks": len(tasks), "model": model, **summary(said)})
+
+
+def round_tasks(plan: Plan, number: int) -> list[Task]:
+    """Their keys name run and round."""
+    data = DataSettings(source=str(plan.round(number) / "tasks.jsonl"))
+    read = read_tasks(data, Kind(plan.settings.label.kind), wanted=plan.settings.label.wanted)
+    return [replace(task, key=f"{plan.key(number)}/{task.key}") for task in read]
+
+
+def judgements_of(store: Store, tasks: Sequence[Task]) -> list[Judgement]:
+    """All that stands."""
+    parts = (tasks[at : at + AT_ONCE] for at in range(0, len(tasks), AT_ONCE))
+    return [one for part in parts for one in store.judged([task.key for task in part])]
+
+
+def summary(said: Sequence[Judgement]) -> dict[str, Any]:
+    """Who judged, in numbers, and how alike."""
+    people = {one.person for one in said if not one.person.startswith(MODELS)}
+    return {
+        "judgements": len(said),
+        "people": len(people),
+        "flagged": sum(one.flagged for one in said),
+        "agreement": {str(kind): asdict(found) for kind, found in agreements(said).items()},
+    }
+
+
+def held_out_keys(said: Sequence[Judgement], fraction: float, seed: int) -> set[str]:
+    """Tasks of about that part of the prompts; of few prompts at least one's."""
+    if not fraction or not said:
+        return set()
+    limit = max(fraction, min(_draw(one, seed) for one in said))
+    return {one.task.key for one in said if _draw(one, seed) <= limit}
+
+
+def _draw(judgement: Judgement, seed: int) -> float:
+    """0 to 1, by the prompt alone."""
+    digest = hashlib.sha256(json.dumps([seed, judgement.task.prompt]).encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def _wait(store: Store, tasks: Sequence[Task], enough: float) -> None:
+    """As long as it takes: people come and go, and so may this program."""
+    keys, total = [task.key for task in tasks], sum(task.wanted for task in tasks)
+    try:
+        missing = store.missing(keys)
+        with bar("judgements", total, done=total - missing) as shown:
+            while total - missing < enough * total:
+                shown.note("waiting for people: `plaudit label`")
+                time.sleep(LOOK_SECONDS)
+                missing = store.missing(keys)
+                shown.advance(total - missing - shown.done)
+    except OperationalError as error:
+        raise DependencyUnreachable(
+            f"the database of judgements ({first_line(error.orig or error)}): when it is back, the same command goes on"
+        ) from None
+
+
+def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, Any]) -> None:
+    folder, settings = plan.round(number), plan.settings
+    held_out = held_out_keys(said, settings.label.held_out, settings.seed)
+    form = FORMS.get(plan.reward_model(number, 1).loss, Form.PREFERENCES)
+    learnt = _rows((one for one in said if one.task.key not in held_out), form, folder / JUDGED)
+    measured = _rows((one for one in said if one.task.key in held_out), form, folder / HELD_OUT)
+    if not learnt or (settings.label.held_out and not measured):
+        raise RunFailed(
+            f"{folder.name}: {len(said)} judgements leave nothing to {'measure with' if learnt else 'learn from'}: "
+            "give more prompts (generate.count)"
+        )
+    told |= {"rows": learnt, "rows_held_out": measured}
+    write_text(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
+
+
+def _rows(said: Iterable[Judgement], form: Form, path: Path) -> int:
+    rows = list(export(said, form))
+    write_rows(path, rows)
+    return len(rows)

@@ -1,0 +1,209 @@
+"""What each program of each round is asked to do: its settings, from those of the whole and from where things lie.
+
+    runs/x/
+      config.yaml                         the settings, every default filled in
+      sft.yaml  sft/                      the first policy
+      judgements.db                       who said what, unless `label.database` names another
+      round-0/evaluate.yaml ...           the first policy on the held-out prompts
+      round-1/
+        generate.yaml  tasks.jsonl        what is judged
+        judged.jsonl  held_out.jsonl      judgements to learn from, and to measure with
+        reward_model-1.yaml  reward_model-1/
+        serve.yaml  serve.log             those, over gRPC while PPO and the evaluation run
+        ppo.yaml  ppo/                    a run folder like any other
+        evaluate.yaml  responses.jsonl  evaluation.json  evaluation.jsonl
+      report.html
+      policy/                             the last round's, with a model card
+
+Beside each a `.done`, with the seconds it took. Every program can be run again by hand with its settings file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from plaudit.errors import ConfigurationError
+from plaudit.feedback.database import without_password
+from plaudit.feedback.tasks import Kind
+from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.sft_settings import SFTSettings
+from plaudit.iteration.generate import GenerateSettings, RowKind
+from plaudit.iteration.settings import IterateSettings
+from plaudit.policy.settings import PolicySettings
+from plaudit.reward.settings import ServerSettings
+from plaudit.reward_server import RewardServerSettings
+from plaudit.rollout.settings import RolloutSettings
+from plaudit.rows import DataSettings
+from plaudit.settings import parse
+from plaudit.trainer.settings import TrainSettings
+
+S = TypeVar("S")
+
+ROWS: dict[Kind, RowKind] = {Kind.COMPARE: "pair", Kind.RANK: "all", Kind.THUMBS: "one", Kind.RATING: "one"}
+"""What a line of the tasks holds."""
+LOSS = {Kind.THUMBS: "squared_error", Kind.RATING: "squared_error"}
+"""Of the reward model, where the settings name none; else the program's default."""
+
+
+class Plan:
+    """Of one run. Raises ConfigurationError, as long as nothing has begun, for what a stage would refuse."""
+
+    def __init__(self, settings: IterateSettings) -> None:
+        self.settings, self.folder = settings, Path(settings.folder)
+        self.sft()
+        self.train(1)
+        self.reward_model(1, 1)
+
+    def round(self, number: int) -> Path:
+        """Its folder; 0 is the first policy's."""
+        return self.folder / f"round-{number}"
+
+    @property
+    def database(self) -> str:
+        """Where judgements are."""
+        return self.settings.label.database or f"sqlite:///{self.folder / 'judgements.db'}"
+
+    @property
+    def shown(self) -> IterateSettings:
+        """The settings, for files that others read: a database's password is not in them."""
+        if not self.settings.label.database:
+            return self.settings
+        database = without_password(self.settings.label.database)
+        return replace(self.settings, label=replace(self.settings.label, database=database))
+
+    def key(self, number: int) -> str:
+        """How the keys of a round's tasks begin: one database may serve several runs."""
+        return f"{self.folder.name}/round-{number}"
+
+    # -- policies ----------------------------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> PolicySettings:
+        """What the first round starts from."""
+        if self.settings.sft is None:
+            return replace(self.settings.policy, lora=None)
+        return PolicySettings(model=str(self.folder / "sft"), dtype=self.settings.policy.dtype)
+
+    def policy(self, number: int) -> PolicySettings:
+        """What a round ends with."""
+        if number == 0:
+            return self.first
+        step = f"step-{self.train(number).steps:05d}"
+        return replace(self.first, model=str(self.round(number) / "ppo" / "checkpoints" / step), revision=None)
+
+    # -- programs ----------------------------------------------------------------------------------------------------
+
+    def sft(self) -> SFTSettings | None:
+        """None where the run starts from a policy that there is."""
+        if self.settings.sft is None:
+            return None
+        own = {"policy": self.settings.policy, "output": self.folder / "sft"}
+        training = {"seed": self.settings.seed, **self.settings.sft.get("training", {})}
+        return _settings(SFTSettings, "sft", self.settings.sft | {"training": training}, own)
+
+    def generate(self, number: int, ensemble: RewardServerSettings | None) -> GenerateSettings:
+        """What is judged in a round, by the policy of the round before."""
+        draw, count = self.settings.generate, self.settings.generate.count
+        return replace(
+            self._drawn(number - 1),
+            prompts=draw.prompts,
+            output=self.round(number) / "tasks.jsonl",
+            row=ROWS[self.settings.label.kind],
+            per_prompt=draw.per_prompt,
+            count=count,
+            start=0 if count is None else (number - 1) * count,
+            visit=number - 1 if count is None else 0,
+            uncertain_first=ensemble,
+        )
+
+    def evaluate(self, number: int) -> GenerateSettings:
+        """Responses to the held-out prompts by what a round ends with."""
+        held_out = self.settings.evaluate
+        return replace(
+            self._drawn(number),
+            prompts=held_out.prompts,
+            output=self.round(number) / "responses.jsonl",
+            row="one",
+            per_prompt=held_out.per_prompt,
+            different=False,
+            reference=self.first,
+        )
+
+    def reward_model(self, number: int, member: int) -> RewardModelSettings:
+        """One of a round's; they differ in their seeds."""
+        given, kind = self.settings.reward_model, self.settings.label.kind
+        rounds = range(1, number + 1) if self.settings.label.learn_from == "all" else [number]
+        held_out = [str(self.round(one) / "held_out.jsonl") for one in range(1, number + 1)]
+        own = {
+            "base": self.first,
+            "data": DataSettings(source=[str(self.round(one) / "judged.jsonl") for one in rounds]),
+            "output": self.reward_model_folder(number, member),
+        }
+        if self.settings.label.held_out:
+            own["eval_data"] = DataSettings(source=held_out)
+        seed = given.get("training", {}).get("seed", self.settings.seed) + member - 1
+        defaults = {"eval_fraction": 0, **({"loss": LOSS[kind]} if kind in LOSS else {})}
+        changed = {"training": {**given.get("training", {}), "seed": seed}}
+        return _settings(RewardModelSettings, "reward_model", {**defaults, **given, **changed}, own)
+
+    def reward_model_folder(self, number: int, member: int) -> Path:
+        """Of one."""
+        return self.round(number) / f"reward_model-{member}"
+
+    def reward_model_folders(self, number: int) -> list[Path]:
+        """Of all of a round."""
+        return [self.reward_model_folder(number, member) for member in range(1, self.settings.members + 1)]
+
+    def server(self, number: int) -> ServerSettings:
+        """A round's reward models; of several, the ensemble answers where none is named."""
+        models: list[dict[str, Any]] = [
+            {"name": f"round-{number}-{member}", "model": str(folder)}
+            for member, folder in enumerate(self.reward_model_folders(number), start=1)
+        ]
+        if len(models) > 1:
+            models.insert(0, {"name": f"round-{number}", "ensemble": {"members": [one["name"] for one in models]}})
+        tree = {
+            "models": models,
+            "address": "127.0.0.1:0",
+            "http_address": "127.0.0.1:0",
+            "ready_file": str(self.round(number) / "ready.json"),
+            "deterministic": True,  # so that a run that was killed is the same run
+            "threads": 1,
+        }
+        return parse(ServerSettings, tree, source="serve")
+
+    def train(self, number: int) -> TrainSettings:
+        """PPO of a round; its reward server is told when it is there."""
+        anew = self.settings.start == "first"
+        start = self.first if anew else self.policy(number - 1) if number > 1 else self.first
+        own = {
+            "folder": str(self.round(number) / "ppo"),
+            "policy": replace(start, lora=self.settings.policy.lora),
+            "reference": self.first if self.settings.reference == "first" and number > 1 and not anew else None,
+        }
+        return _settings(TrainSettings, "train", {"seed": self.settings.seed, **self.settings.train}, own)
+
+    def _drawn(self, number: int) -> GenerateSettings:
+        """As PPO draws; whatever is to be drawn."""
+        train = self.train(1)
+        rollout = RolloutSettings(workers=self.settings.generate.workers, group_size=train.rollout.group_size)
+        return GenerateSettings(
+            policy=self.policy(number),
+            prompts=self.settings.generate.prompts,
+            output=self.folder,
+            source=f"{self.folder.name}/round-{number}",
+            template=train.prompts.template,
+            max_new_tokens=train.max_new_tokens,
+            temperature=train.temperature,
+            seed=self.settings.seed,
+            rollout=rollout,
+            ray_address=train.ray_address,
+        )
+
+
+def _settings(kind: type[S], key: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> S:
+    """The program's. Raises ConfigurationError that names the key."""
+    if twice := given.keys() & own.keys():
+        raise ConfigurationError(f"'{key}.{min(twice)}' is decided by the rounds: leave it out")
+    return parse(kind, {**given, **own}, source=key)

@@ -1,0 +1,131 @@
+"""What rounds that have ended left behind, read again: for the report and the model card."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plaudit.iteration import comparing, judging
+from plaudit.iteration.plan import Plan
+from plaudit.iteration.stages import seconds
+from plaudit.report.run_folder import Sample
+from plaudit.uncertainty import Estimate, mean
+
+HELD_OUT, RECORD = "held_out.json", "plaudit_reward.json"
+"""What `plaudit reward-model` measured, and what it says of itself."""
+STAGES = ("generate", "judge", "reward_model", "ppo", "respond", "evaluate")
+KINDS = {"compare": "comparisons", "rank": "rankings", "thumbs": "thumbs", "rating": "ratings"}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What was said in a round, and by whom."""
+
+    tasks: int
+    judgements: int
+    people: int
+    flagged: int
+    model: dict[str, str] | None  # the labelling model's name and digest
+    alpha: Estimate | None
+    tasks_shared: int  # judged twice at least: what alpha is of
+
+    @property
+    def flagged_share(self) -> float:
+        """Of the judgements, those whose author said that something is wrong with the task."""
+        return self.flagged / self.judgements
+
+
+@dataclass(frozen=True)
+class Round:
+    """One that has ended; 0 is the first policy's."""
+
+    number: int
+    figures: dict[str, Any]  # evaluation.json
+    samples: list[Sample] = field(repr=False)
+    labelled: Labelled | None = None
+    accuracy: Estimate | None = None  # of the reward models on held-out judgements, the mean over members
+    fit: Estimate | None = None  # R² instead, where judgements are ratings
+    reward_models: tuple[str, ...] = ()  # versions
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def figure(self, name: str) -> Estimate | None:
+        """Such as "kl", or "gold_gain.first"."""
+        found: Any = self.figures
+        for key in name.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        return estimate(found)
+
+
+def read(plan: Plan) -> list[Round]:
+    """All that have ended, in order."""
+    return list(_read(plan))
+
+
+def estimate(tree: Any) -> Estimate | None:
+    """As it was written."""
+    return Estimate(**tree) if isinstance(tree, dict) else None
+
+
+def _read(plan: Plan) -> Iterator[Round]:
+    for number in range(plan.settings.rounds + 1):
+        folder = plan.round(number)
+        if not (folder / comparing.SUMMARY).is_file():
+            return
+        figures = _json(folder / comparing.SUMMARY)
+        found = comparing.samples(comparing.read_evaluated(folder))
+        yield _judged(plan, number, figures, found) if number else Round(number, figures, found)
+
+
+def _judged(plan: Plan, number: int, figures: dict[str, Any], found: list[Sample]) -> Round:
+    measured, folders = _measured(plan, number), plan.reward_model_folders(number)
+    return Round(
+        number,
+        figures,
+        found,
+        labelled=_labelled(plan.round(number)),
+        accuracy=measured["accuracy"],
+        fit=measured["r_squared"],
+        reward_models=tuple(str(_json(folder / RECORD)["version"]) for folder in folders),
+        seconds=_seconds(plan, number),
+    )
+
+
+def _labelled(folder: Path) -> Labelled:
+    told = _json(folder / judging.SUMMARY)
+    agreement: dict[str, Any] = next(iter(told["agreement"].values()), {"alpha": None, "tasks": 0})
+    return Labelled(
+        tasks=told["tasks"],
+        judgements=told["judgements"],
+        people=told["people"],
+        flagged=told["flagged"],
+        model=told["model"],
+        alpha=estimate(agreement["alpha"]),
+        tasks_shared=agreement["tasks"],
+    )
+
+
+def _measured(plan: Plan, number: int) -> dict[str, Estimate | None]:
+    """Members are alike but for their seeds: of several, each one's error is about as large as their mean's."""
+    folders = plan.reward_model_folders(number)
+    told = [_json(folder / HELD_OUT) for folder in folders if (folder / HELD_OUT).is_file()]
+    return {
+        name: _mean([found for one in told if (found := estimate(one.get(name)))]) for name in ("accuracy", "r_squared")
+    }
+
+
+def _mean(found: list[Estimate]) -> Estimate | None:
+    if not found:
+        return None
+    return Estimate(mean([one.value for one in found]).value, found[0].standard_error, found[0].n)
+
+
+def _seconds(plan: Plan, number: int) -> dict[str, float]:
+    folder = plan.round(number)
+    paths = {name: plan.reward_model_folders(number) if name == "reward_model" else [folder / name] for name in STAGES}
+    return {name: sum(seconds(path) or 0.0 for path in listed) for name, listed in paths.items()}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
