@@ -18,7 +18,7 @@ from scipy.special import expit
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Task
 
 Array = npt.NDArray[np.float64]

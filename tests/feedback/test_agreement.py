@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from plaudit.feedback.agreement import agreements, agreements_with_others
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict
 
 

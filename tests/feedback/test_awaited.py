@@ -9,7 +9,8 @@ import pytest
 
 from plaudit.feedback.awaited import Awaited, Heard
 from plaudit.feedback.database import Database, open_database
-from plaudit.feedback.store import Person, Store
+from plaudit.feedback.records import Person
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Kind, Rating, Task
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from plaudit.feedback.bias import bias, bias_by_person, off
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task
 
 

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from plaudit.feedback.database import open_database
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.schema import Role
-from plaudit.feedback.store import Judgement, Store
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb
 from plaudit.trajectory import Message
 

@@ -8,7 +8,7 @@ import pytest
 
 from plaudit.feedback.consensus import likely
 from plaudit.feedback.exporting import Form, export
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Task, Thumb
 from plaudit.preferences.reading import read_preferences
 from plaudit.rows import DataSettings

@@ -13,7 +13,8 @@ from plaudit.errors import ConfigurationError
 from plaudit.feedback.database import open_database
 from plaudit.feedback.exporting import Form, export, reliability_weights
 from plaudit.feedback.reading import read_judged, read_tasks
-from plaudit.feedback.store import Judgement, Store
+from plaudit.feedback.records import Judgement
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.finetune.demonstrations import read_demonstrations
 from plaudit.preferences.ratings import read_ratings

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from plaudit.feedback.page.asking import shown
 from plaudit.feedback.page.fields import fields_of, read_draft, verdict_of
-from plaudit.feedback.store import Asked
+from plaudit.feedback.records import Asked
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict, WrongVerdict
 
 RANKS = st.lists(st.integers(1, 5), min_size=2, max_size=6)

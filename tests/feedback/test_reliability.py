@@ -7,8 +7,8 @@ import pytest
 from crowdkit.aggregation import OneCoinDawidSkene
 from scipy.stats import spearmanr
 
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.reliability import UNKNOWN, Question, fit, reliabilities
-from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Task, Thumb
 
 PEOPLE = 16

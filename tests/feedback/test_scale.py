@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from plaudit.feedback import bradley_terry, elo
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.scale import leaderboard, scales
-from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task
 
 UTILITIES = {"ant": -1.2, "bee": -0.3, "cow": 0.0, "dog": 0.4, "eel": 1.1}

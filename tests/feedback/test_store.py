@@ -18,8 +18,9 @@ from alembic.migration import MigrationContext
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable
 from plaudit.feedback.database import Database, open_database
+from plaudit.feedback.records import AlreadyJudged, Asked, NotYours, Person
 from plaudit.feedback.schema import Base, Role
-from plaudit.feedback.store import LEASE_S, AlreadyJudged, Asked, NotYours, Person, Store
+from plaudit.feedback.store import LEASE_S, Store
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, WrongVerdict
 from plaudit.trajectory import Message
 

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from plaudit.feedback.database import open_database
-from plaudit.feedback.store import Asked, Store
+from plaudit.feedback.records import Asked
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.feedback.terminal import Session, Unclear, read
 

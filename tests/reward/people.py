@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from plaudit.feedback.database import open_database
-from plaudit.feedback.store import Asked, Person, Store
+from plaudit.feedback.records import Asked, Person
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, Rating, Thumb, Verdict
 
 FLAG, SKIP = "flag", "skip"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plaudit.feedback.store import Asked
+from plaudit.feedback.records import Asked
 from plaudit.feedback.tasks import Rating
 from plaudit_client import ScoreItem, TextPair
 from plaudit_client.fake import FakeRewardServer

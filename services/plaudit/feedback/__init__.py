@@ -2,6 +2,7 @@
 
 tasks.py         a prompt, the answers to it, and a verdict on them
 store.py         who judges what: people, tasks, places; in SQLite or PostgreSQL (database.py)
+records.py       what the store hands out; counts.py, mapping.py: what it counts, what its rows mean
 awaited.py       the tasks that somebody waits for
 schema.py        the tables, and migrations/ that make them
 reading.py       tasks from rows of data, and judgements that a team already has
@@ -13,4 +14,5 @@ reliability.py   how far each person can be relied on
 consensus.py     what is most likely right, by all who were asked
 scale.py         one number for each answer, and for each model: bradley_terry.py, elo.py
 summary.py       all of it, for whoever runs the work; as text: summary_report.py
+label.py         `plaudit label`: serving.py with the page in page/, terminal.py, and what comes in and goes out
 """

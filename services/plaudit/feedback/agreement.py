@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from krippendorff import alpha as krippendorff_alpha
 
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Kind, Ranks, Rating, Thumb
 from plaudit.uncertainty import Estimate, mean
 

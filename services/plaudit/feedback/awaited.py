@@ -5,16 +5,16 @@ look        the same; what is not there is added
 withdraw    tasks that nobody was asked yet are gone, the others stay: nothing that somebody types is lost
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from plaudit.feedback.database import Database
+from plaudit.feedback.database import Database, lots
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, State, TaskRow
-from plaudit.feedback.store import AT_ONCE, Judgement, Store
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Task
 
 
@@ -43,7 +43,7 @@ class Awaited:
         ended, people = self._ended(keys)
         nothing = Heard(people=people)
         found = {key: Heard(skipped=skipped, people=people) if skipped else nothing for key, skipped, _ in ended}
-        for some in _lots([key for key, _, judged in ended if judged]):
+        for some in lots([key for key, _, judged in ended if judged]):
             for said in self._store.judged(some):
                 before = found[said.task.key]
                 found[said.task.key] = replace(before, judgements=(*before.judgements, said))
@@ -61,7 +61,7 @@ class Awaited:
         asked = select(AssignmentRow.id).where(AssignmentRow.task_id == TaskRow.id).exists()
 
         def work(session: Session) -> None:
-            for some in _lots(keys):
+            for some in lots(keys):
                 session.execute(delete(TaskRow).where(TaskRow.key.in_(some), ~asked))
 
         self._database.attempt(work)
@@ -73,12 +73,5 @@ class Awaited:
         query = select(TaskRow.key, skipped, judged).outerjoin(AssignmentRow, of).group_by(TaskRow.key)
         with self._database.transaction() as session:
             people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
-            rows = [row for some in _lots(keys) for row in session.execute(query.where(TaskRow.key.in_(some)))]
+            rows = [row for some in lots(keys) for row in session.execute(query.where(TaskRow.key.in_(some)))]
         return [(key, passed, said) for key, passed, said in rows], people
-
-
-def _lots(keys: Collection[str]) -> Iterator[list[str]]:
-    """As many as a query may name."""
-    coming = iter(keys)
-    while some := list(islice(coming, AT_ONCE)):
-        yield some

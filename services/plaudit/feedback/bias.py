@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist, fmean, median
 
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Ranks
 from plaudit.uncertainty import Estimate, mean
 

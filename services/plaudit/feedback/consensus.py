@@ -11,8 +11,8 @@ A trainer may take its rows instead of everybody's, or both; `exporting.Form.CON
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.reliability import Question, answers, fit
-from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Task
 
 FEWEST = 2

@@ -1,7 +1,8 @@
 """A database of judgements, in SQLite or PostgreSQL: open it, bring its tables up to date, work in transactions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,11 +26,21 @@ SILENCE = {"connect_timeout": "10", "tcp_user_timeout": "20000"}
 DatabaseFailed = SQLAlchemyError
 """What a transaction raises where the database is away, or is not what it was."""
 
+AT_ONCE = 1000
+"""Keys that one query may name: a database takes so many parameters."""
+
 T = TypeVar("T")
 
 
 class Outrun(Exception):
     """Somebody else was quicker: what was read as free is not any more."""
+
+
+def lots(keys: Iterable[str]) -> Iterator[list[str]]:
+    """As many at a time as a query may name."""
+    coming = iter(keys)
+    while some := list(islice(coming, AT_ONCE)):
+        yield some
 
 
 class Database:

@@ -26,7 +26,7 @@ from itertools import permutations
 from typing import Any
 
 from plaudit.feedback.consensus import Likely, likely
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Demonstration, Ranks, Rating, Task, Thumb
 
 Row = dict[str, Any]

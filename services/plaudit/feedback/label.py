@@ -28,10 +28,11 @@ from plaudit.feedback import exporting
 from plaudit.feedback.database import open_database
 from plaudit.feedback.label_studio import read_label_studio
 from plaudit.feedback.reading import Judged, read_judged, read_tasks
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.reliability import reliabilities
 from plaudit.feedback.schema import Role
 from plaudit.feedback.settings import LabelSettings
-from plaudit.feedback.store import Judgement, Store
+from plaudit.feedback.store import Store
 from plaudit.feedback.summary import summarise
 from plaudit.feedback.summary_report import as_text
 from plaudit.outputs import check_ready_file, write_rows, writing

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from plaudit.feedback.store import Judgement
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Ranks, Thumb
 from plaudit.uncertainty import Estimate, mean
 

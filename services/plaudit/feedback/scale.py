@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.feedback import bradley_terry, elo
+from plaudit.feedback.records import Judgement
 from plaudit.feedback.reliability import UNKNOWN
-from plaudit.feedback.store import Judgement
 from plaudit.feedback.tasks import Ranks
 from plaudit.uncertainty import Estimate, mean
 

@@ -7,9 +7,8 @@ people want one place, one has it, and the other's transaction begins again.
     save_draft                what is typed and not yet sent
     judge, skip, undo         the end of it, and back
     record                    what somebody said elsewhere
-    missing                   how many judgements are still wanted
     judged                    everything that was said, with who said it                  -> Judgement
-    progress, people          how far it is, and who was at it                            -> Progress, Activity
+    load, standing, progress  how far it is, for whoever looks (counts.py)
 
 Sent twice, by a double click or by a browser that did not hear the answer, a judgement is one. Whoever comes back after
 the time was over has judged all the same: nothing that somebody typed is lost.
@@ -20,111 +19,39 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, case, func, select, true, update
+from sqlalchemy import select, true, update
 from sqlalchemy.orm import Session
 
-from plaudit.feedback.database import Database, Outrun
+from plaudit.feedback import counts
+from plaudit.feedback.counts import said
+from plaudit.feedback.database import Database, Outrun, lots
+from plaudit.feedback.mapping import asked_of, judgement_row, row_of, task_of
+from plaudit.feedback.records import (
+    Activity,
+    AlreadyJudged,
+    Asked,
+    Judgement,
+    Load,
+    NotYours,
+    Person,
+    Progress,
+    Standing,
+)
 from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
-from plaudit.feedback.tasks import Answer, Kind, Task, Verdict, check, read_verdict, write_verdict
-from plaudit.trajectory import Message
+from plaudit.feedback.tasks import Task, Verdict, check, read_verdict
+
+T = TypeVar("T")
 
 LEASE_S = 1800.0
 """As long a person may be at one task before somebody else is asked."""
 GOLD_EVERY = 10
 """One in so many is a question whose answer is known, where there is one that this person has not seen."""
-AT_ONCE = 1000
-"""Tasks that are looked for in one query: a database takes so many parameters."""
 IMPORTED = "imported"
 """The submission of what was said elsewhere."""
-MOST_COUNTED = 1000
-"""Of the tasks that are left: whoever has more before them need not know how many."""
 CANDIDATES = 64
 """Among so many of the next tasks one is drawn: not everybody wants the same one."""
-
-
-class NotYours(ValueError):
-    """No such assignment of this person."""
-
-
-class AlreadyJudged(ValueError):
-    """By the same person, in another window; `undo` takes it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who is signed in."""
-
-    id: int
-    name: str
-    role: Role
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A task on somebody's screen."""
-
-    assignment: int
-    task: Task
-    shown: tuple[int, ...]  # the answers' positions in the task, in the order of the screen
-    draft: Any = None
-    before: Verdict | None = None  # that was taken back
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a person has come."""
-
-    judged: int
-    left: int  # tasks that want somebody and that this person was not asked; counted up to MOST_COUNTED
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What there is to do."""
-
-    waiting: int  # judgements that tasks want and nobody is at
-    open: int  # tasks that somebody is at
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one person said."""
-
-    task: Task
-    person: str
-    verdict: Verdict
-    shown: tuple[int, ...]
-    comment: str
-    flagged: bool
-    seconds: float
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Questions whose answer was known before count in `known` alone: those are never done."""
-
-    tasks: int
-    known: int
-    wanted: int  # judgements
-    given: int
-    left: int  # that tasks still want: what is given beyond `wanted` fills no other task's place
-    skipped: int
-    flagged: int
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """Of one person."""
-
-    name: str
-    judged: int
-    skipped: int
-    flagged: int
 
 
 class Store:
@@ -186,11 +113,11 @@ class Store:
         new = {task.key: task for task in tasks}
 
         def work(session: Session) -> int:
-            coming, added = iter(new.items()), 0
-            while some := dict(islice(coming, AT_ONCE)):
-                known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(some))))
-                session.add_all(_row(task, self._clock()) for key, task in some.items() if key not in known)
-                added += len(some) - len(known)
+            added = 0
+            for keys in lots(new):
+                known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(keys))))
+                session.add_all(row_of(new[key], self._clock()) for key in keys if key not in known)
+                added += len(keys) - len(known)
             return added
 
         return self._database.attempt(work)
@@ -211,20 +138,12 @@ class Store:
         row.state, row.expires_at, row.ended_at = State.OPEN, self._clock() + self._lease_s, None
         session.add(row)
         session.flush()
-        return _asked(session, row)
+        return asked_of(session, row)
 
     def asked(self, person: Person, assignment: int) -> Asked:
         """A task that this person was asked. Raises NotYours."""
         with self._database.transaction() as session:
-            return _asked(session, _of(session, person, assignment))
-
-    def load(self) -> Load:
-        """What there is to do."""
-        wanting = select(func.coalesce(func.sum(TaskRow.wanted - TaskRow.held), 0))
-        open_ = select(func.count(AssignmentRow.id)).where(AssignmentRow.state == State.OPEN)
-        with self._database.transaction() as session:
-            wanted = session.scalar(wanting.where(TaskRow.gold.is_(None), TaskRow.held < TaskRow.wanted))
-            return Load(wanted or 0, session.scalar(open_) or 0)
+            return asked_of(session, _of(session, person, assignment))
 
     def _open(self, session: Session, person: Person) -> AssignmentRow | None:
         at = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.OPEN)
@@ -296,13 +215,13 @@ class Store:
 
         def work(session: Session) -> None:
             row = _of(session, person, assignment)
-            check(_task(row.task), verdict)
+            check(task_of(row.task), verdict)
             if _is_there(session, row, submission):
                 return
             if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
                 _take(session, row.task, late=True)
             row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
-            said = _judgement(row, submission, verdict, self._clock())
+            said = judgement_row(row, submission, verdict, self._clock())
             said.comment, said.flagged, said.seconds = comment, flagged, seconds
             session.add(said)
 
@@ -318,7 +237,7 @@ class Store:
 
         def work(session: Session) -> bool:
             person = self._named(session, name)
-            asked = session.scalar(select(TaskRow).where(TaskRow.key == task.key)) or _row(task, now)
+            asked = session.scalar(select(TaskRow).where(TaskRow.key == task.key)) or row_of(task, now)
             session.add(asked)
             session.flush()
             mine = (AssignmentRow.task_id == asked.id) & (AssignmentRow.annotator_id == person.id)
@@ -336,7 +255,7 @@ class Store:
             _take(session, asked, late=True)
             session.add(said)
             session.flush()
-            session.add(_judgement(said, IMPORTED, verdict, created_at or now))
+            session.add(judgement_row(said, IMPORTED, verdict, created_at or now))
             return True
 
         return self._database.attempt(work)
@@ -372,95 +291,49 @@ class Store:
 
         return self._database.attempt(work)
 
-    def standing(self, person: Person) -> Standing:
-        """How far this person has come."""
-        mine = select(AssignmentRow.id).where(AssignmentRow.annotator_id == person.id)
-        theirs = mine.where(AssignmentRow.state == State.JUDGED)
-        asked = mine.where(AssignmentRow.task_id == TaskRow.id).exists()
-        free = select(TaskRow.id).where(TaskRow.gold.is_(None), TaskRow.held < TaskRow.wanted, ~asked)
-        with self._database.transaction() as session:
-            judged, left = (
-                session.scalar(select(func.count()).select_from(some.subquery())) or 0
-                for some in (theirs, free.limit(MOST_COUNTED))
-            )
-        return Standing(judged, left)
-
-    def missing(self, keys: Iterable[str]) -> int:
-        """How many judgements the tasks of these keys still want."""
-        judged = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
-        said = (
-            select(TaskRow.wanted, func.count(JudgementRow.id).label("said"))
-            .outerjoin(AssignmentRow, AssignmentRow.task_id == TaskRow.id)
-            .outerjoin(JudgementRow, judged)
-            .group_by(TaskRow.id, TaskRow.wanted)
-        )
-        with self._database.transaction() as session:
-            rows = [row for some in _some(keys) for row in session.execute(said.where(TaskRow.key.in_(some)))]
-        return sum(max(0, row.wanted - row.said) for row in rows)
-
     def judged(self, keys: Collection[str] | None = None) -> Iterator[Judgement]:
         """All that stands, or of the tasks of these keys, `AT_ONCE` at most; oldest first."""
         of = true() if keys is None else TaskRow.key.in_(keys)
-        said = (JudgementRow.comment, JudgementRow.flagged, JudgementRow.seconds, JudgementRow.created_at)
+        how = (JudgementRow.comment, JudgementRow.flagged, JudgementRow.seconds, JudgementRow.created_at)
         standing = (
-            _standing(AssignmentRow.task_id, AnnotatorRow.name, JudgementRow.verdict, AssignmentRow.shown, *said)
+            said(AssignmentRow.task_id, AnnotatorRow.name, JudgementRow.verdict, AssignmentRow.shown, *how)
             .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
             .join(TaskRow, AssignmentRow.task_id == TaskRow.id)
             .where(of)
             .order_by(JudgementRow.id)
         )
-        judged = select(TaskRow).where(of, TaskRow.id.in_(_standing(AssignmentRow.task_id)))
+        judged = select(TaskRow).where(of, TaskRow.id.in_(said(AssignmentRow.task_id)))
         with self._database.transaction() as session:
-            tasks = {row.id: _task(row) for row in session.scalars(judged)}
+            tasks = {row.id: task_of(row) for row in session.scalars(judged)}
             rows = session.execute(standing).all()
         for task, name, verdict, shown, *rest in rows:
             yield Judgement(tasks[task], name, read_verdict(tasks[task], verdict), tuple(shown), *rest)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
+    def load(self) -> Load:
+        """What there is to do."""
+        return self._look(counts.load)
+
+    def standing(self, person: Person) -> Standing:
+        """How far this person has come."""
+        return self._look(lambda session: counts.standing(session, person))
+
+    def missing(self, keys: Iterable[str]) -> int:
+        """How many judgements the tasks of these keys still want."""
+        return self._look(lambda session: counts.missing(session, keys))
+
     def progress(self) -> Progress:
         """Over all tasks."""
-        given = _standing(AssignmentRow.task_id, func.count().label("given")).group_by(AssignmentRow.task_id).subquery()
-        of_task = func.coalesce(given.c.given, 0)
-        missing = case((TaskRow.wanted > of_task, TaskRow.wanted - of_task), else_=0)
-        tasks = select(func.count(), *(func.coalesce(func.sum(of), 0) for of in (TaskRow.wanted, of_task, missing)))
-        tasks = tasks.select_from(TaskRow).outerjoin(given, given.c.task_id == TaskRow.id)
-        skipped = select(func.count()).where(AssignmentRow.state == State.SKIPPED)
-        flagged = _standing(func.count()).where(JudgementRow.flagged)
-        with self._database.transaction() as session:
-            open_ones = session.execute(tasks.where(TaskRow.gold.is_(None))).one()
-            known = session.scalar(select(func.count()).where(TaskRow.gold.is_not(None))) or 0
-            counts = [int(session.scalar(query) or 0) for query in (skipped, flagged)]
-        of_all, wanted, said, left = map(int, open_ones)
-        return Progress(of_all, known, wanted, said, left, *counts)
+        return self._look(counts.progress)
 
     def people(self) -> list[Activity]:
         """Everybody who was asked anything or may sign in, by name."""
-        skipped = func.count().filter(AssignmentRow.state == State.SKIPPED)
-        judged, flagged = func.count(JudgementRow.id), func.count().filter(JudgementRow.flagged)
-        current = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
-        query = (
-            select(AnnotatorRow.name, judged, skipped, flagged)
-            .outerjoin(AssignmentRow, AssignmentRow.annotator_id == AnnotatorRow.id)
-            .outerjoin(JudgementRow, current)
-            .group_by(AnnotatorRow.id)
-            .order_by(AnnotatorRow.name)
-        )
+        return self._look(counts.people)
+
+    def _look(self, query: Callable[[Session], T]) -> T:
         with self._database.transaction() as session:
-            return [Activity(*row) for row in session.execute(query)]
-
-
-def _standing(*what: Any) -> Select[Any]:
-    """Of the judgements that were not taken back."""
-    query = select(*what).select_from(JudgementRow)
-    joined = query.join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
-    return joined.where(JudgementRow.withdrawn_at.is_(None))
-
-
-def _some(keys: Iterable[str]) -> Iterator[list[str]]:
-    coming = iter(keys)
-    while some := list(islice(coming, AT_ONCE)):
-        yield some
+            return query(session)
 
 
 def _digest(token: str) -> str:
@@ -493,45 +366,3 @@ def _is_there(session: Session, row: AssignmentRow, submission: str) -> bool:
     if row.state == State.JUDGED:
         raise AlreadyJudged(f"assignment {row.id}")
     return False
-
-
-def _judgement(row: AssignmentRow, submission: str, verdict: Verdict, at: float) -> JudgementRow:
-    """Without a comment."""
-    return JudgementRow(
-        submission=submission,
-        assignment_id=row.id,
-        verdict=write_verdict(verdict),
-        comment="",
-        flagged=False,
-        seconds=0.0,
-        created_at=at,
-    )
-
-
-def _asked(session: Session, row: AssignmentRow) -> Asked:
-    last = session.scalar(
-        select(JudgementRow).where(JudgementRow.assignment_id == row.id).order_by(JudgementRow.id.desc()).limit(1)
-    )
-    task = _task(row.task)
-    return Asked(row.id, task, tuple(row.shown), row.draft, None if last is None else read_verdict(task, last.verdict))
-
-
-def _task(row: TaskRow) -> Task:
-    prompt = row.prompt if isinstance(row.prompt, str) else tuple(Message(**turn) for turn in row.prompt)
-    answers = tuple(Answer(**answer) for answer in row.answers)
-    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority)
-    return task if row.gold is None else replace(task, gold=read_verdict(task, row.gold))
-
-
-def _row(task: Task, now: float) -> TaskRow:
-    return TaskRow(
-        key=task.key,
-        kind=task.kind,
-        prompt=task.prompt if isinstance(task.prompt, str) else [turn._asdict() for turn in task.prompt],
-        answers=[asdict(answer) for answer in task.answers],
-        gold=None if task.gold is None else write_verdict(task.gold),
-        wanted=task.wanted,
-        held=0,
-        priority=task.priority,
-        created_at=now,
-    )

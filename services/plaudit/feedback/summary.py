@@ -18,9 +18,10 @@ from statistics import median
 
 from plaudit.feedback.agreement import Agreement, agreements, agreements_with_others
 from plaudit.feedback.bias import bias, off
+from plaudit.feedback.records import Activity, Judgement, Progress
 from plaudit.feedback.reliability import fit
 from plaudit.feedback.scale import Standing, leaderboard
-from plaudit.feedback.store import Activity, Judgement, Progress, Store
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind
 from plaudit.uncertainty import Estimate, mean
 

@@ -22,7 +22,8 @@ from rich.text import Text
 
 from plaudit.feedback.page.asking import Said, Shown, shown
 from plaudit.feedback.page.fields import verdict_of
-from plaudit.feedback.store import AlreadyJudged, Asked, Person, Store
+from plaudit.feedback.records import AlreadyJudged, Asked, Person
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, WrongVerdict
 
 HINTS = {

@@ -21,10 +21,11 @@ from sqlalchemy.exc import OperationalError
 
 from plaudit.errors import DependencyUnreachable, RunFailed, first_line
 from plaudit.feedback.agreement import agreements
-from plaudit.feedback.database import open_database
+from plaudit.feedback.database import AT_ONCE, open_database
 from plaudit.feedback.exporting import Form, export
 from plaudit.feedback.reading import read_tasks
-from plaudit.feedback.store import AT_ONCE, Judgement, Store
+from plaudit.feedback.records import Judgement
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, Task
 from plaudit.iteration.labelling import MODELS, label
 from plaudit.iteration.plan import Plan

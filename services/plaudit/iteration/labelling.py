@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.errors import RunFailed
-from plaudit.feedback.store import AT_ONCE, Store
+from plaudit.feedback.database import AT_ONCE
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.iteration.settings import LabellerSettings
 from plaudit.reward_server import ready, score_item

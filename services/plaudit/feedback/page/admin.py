@@ -10,8 +10,8 @@ from starlette.responses import Response, StreamingResponse
 from plaudit.feedback.exporting import Form, export
 from plaudit.feedback.page.desk import Desk
 from plaudit.feedback.page.requests import read_form
+from plaudit.feedback.records import Person
 from plaudit.feedback.schema import Role
-from plaudit.feedback.store import Person
 from plaudit.outputs import json_line
 
 LONGEST_NAME = 200

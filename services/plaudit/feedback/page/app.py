@@ -31,7 +31,7 @@ from plaudit.feedback.page.desk import Desk
 from plaudit.feedback.page.fields import MOST_CHARACTERS, read_draft, verdict_of
 from plaudit.feedback.page.guard import Guard
 from plaudit.feedback.page.requests import COOKIE, Handler, desk_of, read_form, signed_in
-from plaudit.feedback.store import AlreadyJudged, NotYours, Person
+from plaudit.feedback.records import AlreadyJudged, NotYours, Person
 from plaudit.feedback.tasks import WrongVerdict
 
 KEPT_S = 90 * 24 * 3600

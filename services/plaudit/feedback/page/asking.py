@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from plaudit.feedback.page.fields import fields_of, names_of
-from plaudit.feedback.store import Asked
+from plaudit.feedback.records import Asked
 from plaudit.feedback.tasks import Kind
 from plaudit.trajectory import Message
 from plaudit.visible import unseen, visible

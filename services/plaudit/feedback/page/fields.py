@@ -13,7 +13,7 @@ A draft is the same fields, as far as somebody got, with `comment` and `flagged`
 from collections.abc import Mapping
 from typing import Any
 
-from plaudit.feedback.store import Asked
+from plaudit.feedback.records import Asked
 from plaudit.feedback.tasks import Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict, WrongVerdict
 
 Fields = Mapping[str, str]

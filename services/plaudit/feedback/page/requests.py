@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from plaudit.feedback.page.desk import Desk
-from plaudit.feedback.store import Person
+from plaudit.feedback.records import Person
 
 COOKIE = "plaudit-label"
 MOST_FIELDS = 200

@@ -1,0 +1,80 @@
+"""How far it is: what is counted of the tables."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Select, case, func, select
+from sqlalchemy.orm import Session
+
+from plaudit.feedback.database import lots
+from plaudit.feedback.records import Activity, Load, Person, Progress, Standing
+from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, State, TaskRow
+
+MOST_COUNTED = 1000
+"""Of the tasks that are left: whoever has more before them need not know how many."""
+CURRENT = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
+WANTED = TaskRow.gold.is_(None) & (TaskRow.held < TaskRow.wanted)
+
+
+def load(session: Session) -> Load:
+    """See `Store.load`."""
+    waiting = session.scalar(select(func.coalesce(func.sum(TaskRow.wanted - TaskRow.held), 0)).where(WANTED))
+    open_ = session.scalar(select(func.count(AssignmentRow.id)).where(AssignmentRow.state == State.OPEN))
+    return Load(waiting or 0, open_ or 0)
+
+
+def standing(session: Session, person: Person) -> Standing:
+    """See `Store.standing`."""
+    mine = select(AssignmentRow.id).where(AssignmentRow.annotator_id == person.id)
+    asked = mine.where(AssignmentRow.task_id == TaskRow.id).exists()
+    left = select(TaskRow.id).where(WANTED, ~asked).limit(MOST_COUNTED)
+    judged = mine.where(AssignmentRow.state == State.JUDGED)
+    counts = (session.scalar(select(func.count()).select_from(some.subquery())) or 0 for some in (judged, left))
+    return Standing(*counts)
+
+
+def missing(session: Session, keys: Iterable[str]) -> int:
+    """See `Store.missing`."""
+    given = (
+        select(TaskRow.wanted, func.count(JudgementRow.id).label("given"))
+        .outerjoin(AssignmentRow, AssignmentRow.task_id == TaskRow.id)
+        .outerjoin(JudgementRow, CURRENT)
+        .group_by(TaskRow.id, TaskRow.wanted)
+    )
+    rows = (row for some in lots(keys) for row in session.execute(given.where(TaskRow.key.in_(some))))
+    return sum(max(0, row.wanted - row.given) for row in rows)
+
+
+def progress(session: Session) -> Progress:
+    """See `Store.progress`."""
+    given = said(AssignmentRow.task_id, func.count().label("given")).group_by(AssignmentRow.task_id).subquery()
+    of_task = func.coalesce(given.c.given, 0)
+    left = case((TaskRow.wanted > of_task, TaskRow.wanted - of_task), else_=0)
+    tasks = select(func.count(), *(func.coalesce(func.sum(of), 0) for of in (TaskRow.wanted, of_task, left)))
+    tasks = tasks.select_from(TaskRow).outerjoin(given, given.c.task_id == TaskRow.id).where(TaskRow.gold.is_(None))
+    of_all = map(int, session.execute(tasks).one())
+    known = select(func.count()).where(TaskRow.gold.is_not(None))
+    skipped = select(func.count()).where(AssignmentRow.state == State.SKIPPED)
+    flagged = said(func.count()).where(JudgementRow.flagged)
+    return Progress(*of_all, *(int(session.scalar(query) or 0) for query in (known, skipped, flagged)))
+
+
+def people(session: Session) -> list[Activity]:
+    """See `Store.people`."""
+    skipped = func.count().filter(AssignmentRow.state == State.SKIPPED)
+    judged, flagged = func.count(JudgementRow.id), func.count().filter(JudgementRow.flagged)
+    query = (
+        select(AnnotatorRow.name, judged, skipped, flagged)
+        .outerjoin(AssignmentRow, AssignmentRow.annotator_id == AnnotatorRow.id)
+        .outerjoin(JudgementRow, CURRENT)
+        .group_by(AnnotatorRow.id)
+        .order_by(AnnotatorRow.name)
+    )
+    return [Activity(*row) for row in session.execute(query)]
+
+
+def said(*what: Any) -> Select[Any]:
+    """Of the judgements that were not taken back."""
+    query = select(*what).select_from(JudgementRow)
+    joined = query.join(AssignmentRow, JudgementRow.assignment_id == AssignmentRow.id)
+    return joined.where(JudgementRow.withdrawn_at.is_(None))

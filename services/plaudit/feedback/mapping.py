@@ -1,0 +1,53 @@
+"""Between tables and what they mean."""
+
+from dataclasses import asdict, replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from plaudit.feedback.records import Asked
+from plaudit.feedback.schema import AssignmentRow, JudgementRow, TaskRow
+from plaudit.feedback.tasks import Answer, Kind, Task, Verdict, read_verdict, write_verdict
+from plaudit.trajectory import Message
+
+
+def task_of(row: TaskRow) -> Task:
+    prompt = row.prompt if isinstance(row.prompt, str) else tuple(Message(**turn) for turn in row.prompt)
+    answers = tuple(Answer(**answer) for answer in row.answers)
+    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority)
+    return task if row.gold is None else replace(task, gold=read_verdict(task, row.gold))
+
+
+def row_of(task: Task, now: float) -> TaskRow:
+    return TaskRow(
+        key=task.key,
+        kind=task.kind,
+        prompt=task.prompt if isinstance(task.prompt, str) else [turn._asdict() for turn in task.prompt],
+        answers=[asdict(answer) for answer in task.answers],
+        gold=None if task.gold is None else write_verdict(task.gold),
+        wanted=task.wanted,
+        held=0,
+        priority=task.priority,
+        created_at=now,
+    )
+
+
+def asked_of(session: Session, row: AssignmentRow) -> Asked:
+    last = session.scalar(
+        select(JudgementRow).where(JudgementRow.assignment_id == row.id).order_by(JudgementRow.id.desc()).limit(1)
+    )
+    task = task_of(row.task)
+    return Asked(row.id, task, tuple(row.shown), row.draft, None if last is None else read_verdict(task, last.verdict))
+
+
+def judgement_row(row: AssignmentRow, submission: str, verdict: Verdict, at: float) -> JudgementRow:
+    """Without a comment."""
+    return JudgementRow(
+        submission=submission,
+        assignment_id=row.id,
+        verdict=write_verdict(verdict),
+        comment="",
+        flagged=False,
+        seconds=0.0,
+        created_at=at,
+    )
