@@ -1,6 +1,7 @@
 """Means and how far they may be off: the standard error that stands beside every figure."""
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,3 +50,16 @@ def mean(values: npt.ArrayLike) -> Estimate:
 def paired_difference(after: npt.ArrayLike, before: npt.ArrayLike) -> Estimate:
     """The mean difference of two measurements (n,) of the same things: what they share cancels out."""
     return mean(np.asarray(after, np.float64) - np.asarray(before, np.float64))
+
+
+def clustered_mean(values: npt.ArrayLike, groups: Sequence[Hashable]) -> Estimate:
+    """The mean of at least one value (n,), where values of one group (n,) hang together and groups do not.
+
+    Its standard error is that of the groups' sums about the mean; of groups of one it is `mean`'s. Of a single group it
+    is unknown. (K.-Y. Liang and S. L. Zeger, Longitudinal data analysis using generalized linear models, 1986.)
+    """
+    array = np.asarray(values, np.float64)
+    places = {group: at for at, group in enumerate(dict.fromkeys(groups))}
+    sums = np.bincount([places[group] for group in groups], array - array.mean())
+    n, many = len(array), len(sums)
+    return Estimate(float(array.mean()), math.sqrt((sums**2).sum() * many / (many - 1)) / n if many > 1 else None, n)

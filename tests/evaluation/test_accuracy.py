@@ -5,8 +5,9 @@ import json
 import pytest
 
 from plaudit.cli import main
-from plaudit.errors import DependencyUnreachable, RunFailed
+from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit.evaluation.accuracy import AccuracySettings, evaluate
+from plaudit.evaluation.accuracy_report import as_dict, as_markdown
 from plaudit.reward.rendering import Rendering
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
@@ -36,9 +37,9 @@ def count_yes(item):
     return float(text_of(item).count("yes"))
 
 
-def evaluate_with(tmp_path, server, rows=ROWS):
+def evaluate_with(tmp_path, server, rows=ROWS, **settings):
     data = DataSettings(source=write_rows(tmp_path, rows))
-    return evaluate(AccuracySettings(data=data, reward=RewardServerSettings(address=server.address)))
+    return evaluate(AccuracySettings(data=data, reward=RewardServerSettings(address=server.address), **settings))
 
 
 def test_ties_count_half_or_nothing_and_subsets_stand_alone(tmp_path):
@@ -50,6 +51,60 @@ def test_ties_count_half_or_nothing_and_subsets_stand_alone(tmp_path):
     assert found.overall.length_rule.value == 2 / 4
     assert found.overall.gain.value == pytest.approx(0.5 / 4)
     assert {name: subset.accuracy.value for name, subset in found.subsets.items()} == {"easy": 1.0, "hard": 0.5}
+
+
+PEOPLE = [
+    {"prompt": f"Hi {at}", "chosen": "yes", "rejected": "no", "annotator": name, "subset": "s"}
+    | ({} if agrees else {"chosen": "no", "rejected": "yes"})
+    for name, marks in {"Ada": "++++", "Bob": "++--", "Cem": "+---"}.items()
+    for at, agrees in enumerate(mark == "+" for mark in marks)
+]
+
+
+def test_each_person_has_a_line_and_unseen_ones_are_counted_apart(tmp_path):
+    with FakeRewardServer(count_yes) as server:
+        found = evaluate_with(tmp_path, server, PEOPLE, unseen=("Cem", "Bob"))
+        alike = evaluate_with(tmp_path, server, PEOPLE)
+    assert {name: one.accuracy.value for name, one in found.annotators.items()} == {"Ada": 1, "Bob": 0.5, "Cem": 0.25}
+    assert {name: one.accuracy.value for name, one in found.groups.items()} == {
+        "seen people": 1,
+        "unseen people": 0.375,
+    }
+    assert (found.unseen_people.value, found.unseen_people.n) == (0.375, 2)
+    assert found.unseen_people.standard_error == pytest.approx(0.125), "over people"
+    assert (alike.groups, alike.unseen_people, alike.annotators) == ({}, None, found.annotators)
+    text = as_markdown(found)
+    assert "| Ada | 4 | 100.0 ± 0.0 |" in text
+    assert "Of 2 unseen people, each counted once: 37.5 ± 12.5 %" in text
+
+
+def test_judgements_of_one_prompt_hang_together(tmp_path):
+    """Four times the same people saying the same adds nothing to what is known."""
+    with FakeRewardServer(count_yes) as server:
+        once = evaluate_with(tmp_path, server, PEOPLE).overall.accuracy
+        often = evaluate_with(tmp_path, server, PEOPLE * 4).overall.accuracy
+    assert often.standard_error == pytest.approx(once.standard_error)
+    by_hand = [1 + 1 + 1 - 3 * 7 / 12, 1 + 1 - 3 * 7 / 12, 1 - 3 * 7 / 12, 1 - 3 * 7 / 12]
+    assert once.standard_error == pytest.approx((sum(one**2 for one in by_hand) * 4 / 3) ** 0.5 / 12)
+
+
+def test_people_who_are_not_there_are_named(tmp_path):
+    settings = {"data": DataSettings(source=write_rows(tmp_path, PEOPLE)), "folder": tmp_path}
+    with pytest.raises(ConfigurationError, match="unseen: 'Dot' is no row's annotator: known are Ada, Bob, Cem"):
+        evaluate(AccuracySettings(**settings, unseen=("Ada", "Dot")))
+    settings["data"] = DataSettings(source=write_rows(tmp_path, ROWS))
+    with pytest.raises(ConfigurationError, match="known are none: the rows have no annotator"):
+        evaluate(AccuracySettings(**settings, unseen=("Ada",)))
+
+
+def test_of_many_annotators_those_who_judged_most_have_a_line(tmp_path):
+    rows = [{"prompt": f"{at}", "chosen": "yes", "rejected": "no", "annotator": f"P{at:02}"} for at in range(35)]
+    with FakeRewardServer(count_yes) as server:
+        found = evaluate_with(tmp_path, server, [*rows, {**rows[34], "prompt": "again"}])
+    text = as_markdown(found)
+    assert ("| P34 |" in text, "| P33 |" in text) == (True, False)
+    assert "5 annotators with fewer pairs have no line" in text
+    assert len(as_dict(found)["annotators"]) == 35
 
 
 def test_a_failed_score_is_missing_and_never_a_number(tmp_path):

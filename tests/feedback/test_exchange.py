@@ -135,6 +135,20 @@ def test_what_a_team_has_comes_in_once_and_goes_out_again(tmp_path: Path) -> Non
     assert store.next(bob) is None, "all have been judged as often as wanted"
 
 
+def test_two_people_who_differ_have_judged_the_same_task(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "p", "chosen": "b", "rejected": "a", "sources": ["mb", "ma"], "annotator": "Ada"},
+        {"prompt": "p", "chosen": "a", "rejected": "b", "sources": ["ma", "mb"], "annotator": "Bob"},
+        {"prompt": "p", "chosen": "b", "rejected": "a", "id": "7"},
+        {"prompt": "p", "chosen": "a", "rejected": "b", "id": "7", "annotator": "Bob"},
+    ]
+    judged = list(read_judged(written(tmp_path, rows)))
+    assert judged[0].task == judged[1].task
+    assert judged[0].task.answers == (Answer("a", "ma"), Answer("b", "mb"))
+    assert [one.verdict for one in judged] == [Ranks((2, 1)), Ranks((1, 2))] * 2
+    assert judged[2].task == judged[3].task
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [

@@ -63,32 +63,32 @@ def compared(count: int, wanted: int = 4) -> list[Task]:
 
 @pytest.fixture
 def summary(store: Store, clock: Clock) -> Summary:
-    store.add_tasks(compared(40))
-    store.add_tasks([Task(f"k{at}", Kind.COMPARE, "p", (BETTER, WORSE), gold=Ranks((1, 2))) for at in range(10)])
+    store.add_tasks(compared(20))
+    store.add_tasks([Task(f"k{at}", Kind.COMPARE, "p", (BETTER, WORSE), gold=Ranks((1, 2))) for at in range(6)])
     work(store, "Ada", right, 10)
     work(store, "Bob", right, 20)
     clock.now = NOW - 10_000
-    work(store, "Cem", right, 30, most=20)
+    work(store, "Cem", right, 30, most=12)
     clock.now = NOW - 100
     work(store, "Pia", by_place, 2)
     work(store, "Dot", lambda _: None, 1, most=3)
-    store.record(compared(40)[0], "Eve", Ranks((1, 2)))
+    store.record(compared(20)[0], "Eve", Ranks((1, 2)))
     return summarise(store, now=NOW)
 
 
 def test_progress_is_that_of_the_tasks(summary: Summary, store: Store) -> None:
     judged = {person.name: person.judged for person in summary.people}
-    assert judged == {"Ada": 50, "Bob": 50, "Cem": 20, "Dot": 0, "Eve": 1, "Pia": 50}
+    assert judged == {"Ada": 26, "Bob": 26, "Cem": 12, "Dot": 0, "Eve": 1, "Pia": 26}
     progress = summary.progress
     known = sum(one.task.gold is not None for one in store.judged())
-    assert (progress.tasks, progress.known, progress.wanted) == (40, 10, 160)
+    assert (progress.tasks, progress.known, progress.wanted) == (20, 6, 80)
     assert progress.given == sum(judged.values()) - known
     assert progress.left == sum(4 - min(4, given) for given in by_task(store).values())
     assert (progress.skipped, progress.flagged) == (3, 0)
 
 
 def by_task(store: Store) -> dict[str, int]:
-    given = {f"c{at}": 0 for at in range(40)}
+    given = {f"c{at}": 0 for at in range(20)}
     for one in store.judged():
         if one.task.gold is None:
             given[one.task.key] += 1
@@ -97,9 +97,9 @@ def by_task(store: Store) -> dict[str, int]:
 
 def test_pace_is_of_the_last_hour_and_leaves_out_what_was_said_elsewhere(summary: Summary) -> None:
     pace = summary.pace
-    assert pace.last_hour == 50
-    assert pace.last_day == pytest.approx((50 + 20) / 24)
-    assert pace.hours_left == pytest.approx(summary.progress.left / 50)
+    assert pace.last_hour == 26
+    assert pace.last_day == pytest.approx((26 + 12) / 24)
+    assert pace.hours_left == pytest.approx(summary.progress.left / 26)
     assert pace.seconds == {Kind.COMPARE: 10.0}
 
 
@@ -122,7 +122,7 @@ def test_the_leaderboard_has_the_better_model_first(summary: Summary) -> None:
 
 def test_as_text_every_row_is_as_wide_as_its_table(summary: Summary) -> None:
     text = as_text(summary)
-    assert "40 tasks" in text
+    assert "20 tasks" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 3
     assert all(len({len(line) for line in table}) == 1 for table in tables)

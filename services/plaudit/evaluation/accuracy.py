@@ -1,24 +1,30 @@
 """`plaudit eval settings.yaml`: how often a reward model agrees with preferences.
 
-    data: {source: preferences.jsonl}           any shape that `plaudit reward-model` takes; optional `subset`
+    data: {source: preferences.jsonl}           any shape that `plaudit reward-model` takes; `subset`, `annotator`
     reward: {address: 127.0.0.1:50051}          a server; or instead
     folder: runs/reward_model                   a reward model's folder, scored in this process
     output: runs/accuracy                       optional: accuracy.json and accuracy.md
+    unseen: [Ada, Bob]                          optional: annotators of whom the model has learnt nothing
 
 Beside each accuracy stand its standard error, the accuracy of picking the longer answer, and the difference between the
 two, taken pair by pair. A pair with a side that has no score is counted as missing, never as a number.
+
+Where rows say who judged, each person has a line: a reward model that agrees with some and not with others has learnt
+whose taste it is. What it is worth to people who come later is seen on `unseen` ones alone.
 """
 
 import dataclasses
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from plaudit.errors import RunFailed
+from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
 from plaudit.evaluation.sides import Answers, ask_folder, ask_server
 from plaudit.outputs import check_folder, writing
@@ -27,6 +33,14 @@ from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load
+from plaudit.uncertainty import Estimate, mean
+
+SEEN, UNSEEN = "seen people", "unseen people"
+MOST_NAMED = 10
+"""Of the annotators that an error lists."""
+
+Scored = tuple[float, float, Preference]
+"""Of the chosen one, and of the rejected one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,6 +51,7 @@ class AccuracySettings:
     reward: RewardServerSettings | None = None  # exactly one of `reward` and `folder`
     folder: Path | None = None
     output: Path | None = None
+    unseen: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
     def __post_init__(self) -> None:
         if (self.reward is None) == (self.folder is None):
@@ -50,6 +65,9 @@ class Accuracy:
     model: str  # models/{model}/versions/{version}, or the folder
     overall: Agreement
     subsets: dict[str, Agreement]  # by the rows' `subset`, in the order of their names
+    annotators: dict[str, Agreement]  # by the rows' `annotator`
+    groups: dict[str, Agreement]  # of `SEEN` and `UNSEEN` annotators, where the settings name some
+    unseen_people: Estimate | None  # the mean accuracy of unseen annotators, each counted once
     missing: Counter[str]  # why sides have no score -> how many
     missing_pairs: int
 
@@ -68,17 +86,18 @@ def run(path: str, overrides: list[str]) -> int:
 def evaluate(settings: AccuracySettings) -> Accuracy:
     """Scores both sides of every preference and compares; raises RunFailed when no pair has two scores."""
     preferences = read_preferences(settings.data)
+    _check_names(settings.unseen or (), preferences)
     if settings.output is not None:
         check_folder("output", settings.output)
     if settings.folder is not None:
         answers = ask_folder(settings.folder, preferences)
     else:
         answers = ask_server(settings.reward or RewardServerSettings(), preferences)
-    return compare(answers, preferences)
+    return compare(answers, preferences, settings.unseen)
 
 
-def compare(answers: Answers, preferences: Sequence[Preference]) -> Accuracy:
-    """`answers` has the sides of `preferences`, in order."""
+def compare(answers: Answers, preferences: Sequence[Preference], unseen: Collection[str] | None = None) -> Accuracy:
+    """`answers` has the sides of `preferences`, in order; `unseen` names annotators."""
     scored = [
         (chosen, rejected, preference)
         for chosen, rejected, preference in zip(answers.chosen, answers.rejected, preferences, strict=True)
@@ -87,17 +106,49 @@ def compare(answers: Answers, preferences: Sequence[Preference]) -> Accuracy:
     if not scored:
         reasons = ", ".join(f"{count} {reason}" for reason, count in answers.missing.most_common(3))
         raise RunFailed(f"none of the {len(preferences)} pairs has two scores: {reasons}")
-    names = sorted({preference.subset for _, _, preference in scored if preference.subset is not None})
+    annotators = _by(scored, lambda preference: preference.annotator)
     return Accuracy(
         model=answers.model,
         overall=_agreement(scored),
-        subsets={name: _agreement([entry for entry in scored if entry[2].subset == name]) for name in names},
+        subsets=_by(scored, lambda preference: preference.subset),
+        annotators=annotators,
+        groups=_by(scored, lambda preference: _group(preference, unseen)),
+        unseen_people=_over_people([annotators[name] for name in unseen or () if name in annotators]),
         missing=answers.missing,
         missing_pairs=len(preferences) - len(scored),
     )
 
 
-def _agreement(scored: Sequence[tuple[float, float, Preference]]) -> Agreement:
+def _by(scored: Sequence[Scored], name: Callable[[Preference], str | None]) -> dict[str, Agreement]:
+    """In the order of the names; of None there is no entry."""
+    groups: dict[str, list[Scored]] = defaultdict(list)
+    for entry in scored:
+        if (group := name(entry[2])) is not None:
+            groups[group].append(entry)
+    return {group: _agreement(groups[group]) for group in sorted(groups)}
+
+
+def _group(preference: Preference, unseen: Collection[str] | None) -> str | None:
+    if unseen is None:
+        return None
+    return UNSEEN if preference.annotator in unseen else SEEN
+
+
+def _over_people(people: Sequence[Agreement]) -> Estimate | None:
+    """Its standard error is over people: others might have been unseen."""
+    return mean([person.accuracy.value for person in people]) if people else None
+
+
+def _check_names(unseen: Collection[str], preferences: Sequence[Preference]) -> None:
+    known = sorted({one.annotator for one in preferences if one.annotator is not None})
+    if unknown := sorted(set(unseen) - set(known)):
+        named = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
+        raise ConfigurationError(
+            f"unseen: '{unknown[0]}' is no row's annotator: known are {named or 'none: the rows have no annotator'}"
+        )
+
+
+def _agreement(scored: Sequence[Scored]) -> Agreement:
     chosen, rejected, preferences = zip(*scored, strict=True)
     return agreement(chosen, rejected, preferences)
 

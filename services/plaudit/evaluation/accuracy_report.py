@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ from rich.table import Table
 
 from plaudit.preferences.agreement import Agreement
 from plaudit.uncertainty import Estimate
+from plaudit.visible import visible
 
 if TYPE_CHECKING:
     from plaudit.evaluation.accuracy import Accuracy
 
+MOST_ANNOTATORS = 30
+"""That have a line: those who judged most."""
 COLUMNS = ("pairs", "accuracy %", "ties wrong", "length rule", "gain over it [95 %]")
 
 
@@ -43,14 +47,19 @@ def as_dict(found: Accuracy) -> dict[str, Any]:
     return {
         "model": found.model,
         "overall": _agreement(found.overall),
-        "subsets": {name: _agreement(subset) for name, subset in found.subsets.items()},
+        "subsets": _agreements(found.subsets),
+        "annotators": _agreements(found.annotators),
+        "groups": _agreements(found.groups),
+        "unseen_people": None if found.unseen_people is None else _estimate(found.unseen_people),
         "missing_pairs": found.missing_pairs,
         "missing": dict(found.missing),
     }
 
 
 def _rows(found: Accuracy) -> list[tuple[str, Agreement]]:
-    return [("all", found.overall), *found.subsets.items()]
+    often = sorted(found.annotators, key=lambda name: -(found.annotators[name].accuracy.n or 0))[:MOST_ANNOTATORS]
+    shown = [(visible(name), found.annotators[name]) for name in sorted(often)]
+    return [("all", found.overall), *found.subsets.items(), *found.groups.items(), *shown]
 
 
 def _cells(row: Agreement) -> tuple[str, ...]:
@@ -70,16 +79,27 @@ def _with_interval(gain: Estimate) -> str:
 
 
 def _caption(found: Accuracy) -> str:
-    text = f"± is one standard error. The length rule picks the longer answer. {found.overall.ties} ties count half."
+    text = "± is one standard error, over prompts. The length rule picks the longer answer. "
+    text += f"{found.overall.ties} ties count half."
+    if found.unseen_people is not None:
+        people = f"{found.unseen_people.n} unseen {'person' if found.unseen_people.n == 1 else 'people'}"
+        text += f" Of {people}, each counted once: {found.unseen_people.scaled(100):.1f} %, with its ± over people."
+    if (more := len(found.annotators) - MOST_ANNOTATORS) > 0:
+        text += f" {more} annotators with fewer pairs have no line."
     if found.missing_pairs:
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.missing.most_common())
         text += f" {found.missing_pairs} pairs have no score and are left out ({reasons})."
     return text
 
 
+def _agreements(rows: Mapping[str, Agreement]) -> dict[str, Any]:
+    return {name: _agreement(row) for name, row in rows.items()}
+
+
 def _agreement(row: Agreement) -> dict[str, Any]:
-    fields: dict[str, Any] = {"ties": row.ties}
-    for name in ("accuracy", "accuracy_ties_wrong", "length_rule", "gain"):
-        estimate: Estimate = getattr(row, name)
-        fields[name] = asdict(estimate) | {"interval_95": estimate.interval}
-    return fields
+    names = ("accuracy", "accuracy_ties_wrong", "length_rule", "gain")
+    return {"ties": row.ties, **{name: _estimate(getattr(row, name)) for name in names}}
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return asdict(estimate) | {"interval_95": estimate.interval}

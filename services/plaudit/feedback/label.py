@@ -6,10 +6,10 @@
     invite      person, role              prints a personal link; whoever had one has a new one
     add                                   adds the settings' tasks, while a page is served or not
     import      data; or label_studio,    takes in what people said elsewhere, each once
-                prompt, answers
+                prompt, answers, up, down
     export      form, path, flagged,      writes judgements as rows of data (see exporting.py)
                 gold, weights
-    report                                prints progress, pace, agreement, and how far each person can be relied on
+    report                                prints how far it is, and whom to believe (see summary.py)
 
 All of them work on the database that the settings name; other keys replace the settings', such as database=URL.
 """
@@ -26,7 +26,7 @@ from pydantic.dataclasses import dataclass
 from plaudit.errors import ConfigurationError
 from plaudit.feedback import exporting
 from plaudit.feedback.database import open_database
-from plaudit.feedback.label_studio import read_label_studio
+from plaudit.feedback.label_studio import DOWN, UP, read_label_studio
 from plaudit.feedback.reading import Judged, read_judged, read_tasks
 from plaudit.feedback.records import Judgement
 from plaudit.feedback.reliability import reliabilities
@@ -63,6 +63,8 @@ class ImportSettings:
     label_studio: str | None = None
     prompt: str = "prompt"
     answers: tuple[str, ...] = ("response",)
+    up: tuple[str, ...] = UP  # choices that are a thumb
+    down: tuple[str, ...] = DOWN
 
     def __post_init__(self) -> None:
         if (self.data is None) == (self.label_studio is None):
@@ -137,7 +139,8 @@ def _import(_: LabelSettings, store: Store, told: ImportSettings) -> int:
     if told.data is not None:
         said = list(read_judged(told.data))
     else:
-        said = list(read_label_studio(Path(told.label_studio or ""), prompt=told.prompt, answers=told.answers))
+        path, choices = Path(told.label_studio or ""), {"up": told.up, "down": told.down}
+        said = list(read_label_studio(path, prompt=told.prompt, answers=told.answers, **choices))
     new = 0
     with bar("import", len(said)) as shown:
         for one in said:
@@ -166,7 +169,7 @@ def _rows(judgements: list[Judgement], told: ExportSettings) -> Iterator[exporti
 
 
 def _report(_: LabelSettings, store: Store, __: Nothing) -> int:
-    print(as_text(summarise(store)))
+    print(as_text(summarise(store)), end="")
     return 0
 
 

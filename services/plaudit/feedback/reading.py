@@ -11,12 +11,13 @@
 
 `id` names a task (else its content does), `sources` who wrote the responses (`source` of one), `priority` which tasks
 are asked first (the highest), `annotator` who judged. `gold` is the verdict that is right where that is known, such as
-{"ranks": [2, 1]}, {"stars": 1}, {"up": true}: whoever is asked such a task is judged by it.
+{"ranks": [2, 1]}, {"stars": 1}, {"up": true}: whoever is asked such a task is judged by it. Of a chosen and a rejected
+one, a task has the answers in the order of their texts: two people who differ have judged the same task.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict, WrongVerdict, read_verdict
@@ -80,10 +81,11 @@ def _ranked(row: Row, ranking: Ranking) -> Judged:
     if len(prompts) > 1:
         raise row.error("chosen", "and 'rejected' answer two prompts: a person compares answers to one")
     kind = Kind.COMPARE if len(ranking.sides) == 2 else Kind.RANK
-    order = {rank: place for place, rank in enumerate(sorted(set(ranking.ranks)), start=1)}
-    verdict = Ranks(tuple(order[rank] for rank in ranking.ranks))
-    task = _made(row, kind, prompts.pop(), [side.response for side in ranking.sides])
-    return Judged(task, _person(row), verdict)
+    rank = {rank: place for place, rank in enumerate(sorted(set(ranking.ranks)), start=1)}
+    texts = [side.response for side in ranking.sides]
+    order = range(len(texts)) if "responses" in row else sorted(range(len(texts)), key=lambda at: texts[at])
+    task = _made(row, kind, prompts.pop(), texts, order=order)
+    return Judged(task, _person(row), Ranks(tuple(rank[ranking.ranks[at]] for at in order)))
 
 
 def _rating(row: Row) -> Rating:
@@ -93,13 +95,22 @@ def _rating(row: Row) -> Rating:
     return Rating(int(score))
 
 
-def _made(row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str], wanted: int = 1) -> Task:
+def _made(
+    row: Row,
+    kind: Kind,
+    prompt: str | tuple[Message, ...],
+    texts: list[str],
+    wanted: int = 1,
+    order: Sequence[int] | None = None,
+) -> Task:
+    """With the answers in this order of the texts'."""
     sources = _sources(row, texts)
     if len(sources) != len(texts):
         raise row.error("sources", f"has {len(sources)} entries for {len(texts)} responses")
-    answers = tuple(map(Answer, texts, sources))
+    answers = tuple(Answer(texts[at], sources[at]) for at in (range(len(texts)) if order is None else order))
     try:
-        return Task(_key(row, kind, prompt, texts), kind, prompt, answers, wanted, None, _priority(row))
+        key = _key(row, kind, prompt, [one.text for one in answers])
+        return Task(key, kind, prompt, answers, wanted, None, _priority(row))
     except ValueError as error:
         raise row.error("responses", f"do not fit: {error}") from None
 

@@ -10,8 +10,8 @@ people say of one task hangs together. Those of a task's answers are of other pe
 What is left out: questions whose answer was known before, and what somebody flagged.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -24,6 +24,8 @@ from plaudit.feedback.reliability import UNKNOWN
 from plaudit.feedback.tasks import Ranks
 from plaudit.uncertainty import Estimate, mean
 
+MOST_SOURCES = 50
+"""On a leaderboard: those with most pairs."""
 RESAMPLED = 200
 """Times, for the standard errors of a leaderboard."""
 
@@ -86,21 +88,28 @@ def _games(
     judgements: Iterable[Judgement], reliability: Mapping[str, float] | None
 ) -> tuple[list[str], elo.Games, Array]:
     """Pairs of answers that two sources wrote, and how much each counts."""
-    rows: list[tuple[float, ...]] = []
-    places: dict[str, int] = {}
+    given = list(_of_two_sources(judgements))
+    pairs = Counter(source for _, names, _ in given for source in names)
+    places = {source: at for at, (source, _) in enumerate(pairs.most_common(MOST_SOURCES))}
     tasks: dict[str, int] = {}
-    for judgement, ranks in _ranked(judgements):
-        answers = judgement.task.answers
-        for first, second in combinations(range(len(ranks)), 2):
-            one, other = answers[first].source, answers[second].source
-            if one and other and one != other:
-                at = (places.setdefault(source, len(places)) for source in (one, other))
-                task = tasks.setdefault(judgement.task.key, len(tasks))
-                right = 1.0 if reliability is None else reliability.get(judgement.person, UNKNOWN)
-                rows.append((*at, _won(ranks[first], ranks[second]), task, max(2 * right - 1, 0.0)))
+    rows: list[tuple[float, ...]] = []
+    for judgement, names, won in given:
+        if all(source in places for source in names):
+            task = tasks.setdefault(judgement.task.key, len(tasks))
+            right = 1.0 if reliability is None else reliability.get(judgement.person, UNKNOWN)
+            rows.append((*(places[source] for source in names), won, task, max(2 * right - 1, 0.0)))
     table = np.array(rows, np.float64).reshape(-1, 5)
-    first_, second_, group = (table[:, at].astype(np.int64) for at in (0, 1, 3))
-    return list(places), elo.Games(len(places), first_, second_, table[:, 2], group, len(tasks)), table[:, 4]
+    first, second, group = (table[:, at].astype(np.int64) for at in (0, 1, 3))
+    return list(places), elo.Games(len(places), first, second, table[:, 2], group, len(tasks)), table[:, 4]
+
+
+def _of_two_sources(judgements: Iterable[Judgement]) -> Iterator[tuple[Judgement, tuple[str, str], float]]:
+    """Each pair, whose it is, and whether the first one won."""
+    for judgement, ranks in _ranked(judgements):
+        sources = [answer.source for answer in judgement.task.answers]
+        for first, second in combinations(range(len(ranks)), 2):
+            if sources[first] and sources[second] and sources[first] != sources[second]:
+                yield judgement, (sources[first], sources[second]), _won(ranks[first], ranks[second])
 
 
 def _strengths(games: elo.Games, weights: Array, random: np.random.Generator) -> list[Estimate]:
@@ -140,7 +149,7 @@ def _share(games: elo.Games, player: int) -> tuple[Estimate, int]:
     return mean(total[pairs > 0] / pairs[pairs > 0]), int(mine.sum())
 
 
-def _ranked(judgements: Iterable[Judgement]) -> Iterable[tuple[Judgement, tuple[int, ...]]]:
+def _ranked(judgements: Iterable[Judgement]) -> Iterator[tuple[Judgement, tuple[int, ...]]]:
     for judgement in judgements:
         if isinstance(judgement.verdict, Ranks) and judgement.task.gold is None and not judgement.flagged:
             yield judgement, judgement.verdict.ranks

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.preferences.reading import Preference
-from plaudit.uncertainty import Estimate, mean, paired_difference
+from plaudit.uncertainty import Estimate, clustered_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,11 @@ def length_outcomes(preferences: Sequence[Preference]) -> npt.NDArray[np.float64
 def agreement(chosen: npt.ArrayLike, rejected: npt.ArrayLike, preferences: Sequence[Preference]) -> Agreement:
     """`chosen` and `rejected` are the scores (n,) of the two sides of `preferences` (n at least 1)."""
     right, longer = outcomes(chosen, rejected), length_outcomes(preferences)
+    prompts = [preference.chosen.prompt for preference in preferences]
     return Agreement(
-        accuracy=mean(right),
-        accuracy_ties_wrong=mean(np.floor(right)),
-        length_rule=mean(longer),
-        gain=paired_difference(right, longer),
+        accuracy=clustered_mean(right, prompts),
+        accuracy_ties_wrong=clustered_mean(np.floor(right), prompts),
+        length_rule=clustered_mean(longer, prompts),
+        gain=clustered_mean(right - longer, prompts),
         ties=int((right == 0.5).sum()),
     )
