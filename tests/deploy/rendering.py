@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPONENTS = sorted(path.name for path in (DEPLOY / "components").iterdir())
 OVERLAYS = sorted(path.name for path in (DEPLOY / "overlays").iterdir())
-COMBINATIONS = [chosen for count in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, count)]
+FEW = (0, 1, 2, len(COMPONENTS) - 1, len(COMPONENTS))
+"""Of components, put together in every way: none, each alone, each pair, all but one, and all."""
+COMBINATIONS = [chosen for count in FEW for chosen in itertools.combinations(COMPONENTS, count)]
 
 Resource = dict[str, Any]
 

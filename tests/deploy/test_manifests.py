@@ -1,12 +1,12 @@
 """Manifests and code agree: names, ports, probes, flags, deadlines, and what restricted pod security demands."""
 
 import itertools
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 import pytest
@@ -18,17 +18,22 @@ from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 
 from plaudit.errors import ConfigurationError, WouldEndAgain
 from plaudit.reward.server import LIVENESS, READINESS, RewardServer
-from plaudit.reward.settings import ServerSettings
 from plaudit.settings import load
 from plaudit.trainer.settings import TrainSettings
 from tests.reward.serving import DIGITS, settings
 
 from . import rendering
+from .containers import container_of, flags_of, settings_of
 from .rendering import Pods, Resource, named, of_kind, overlay, pods, selects
 
 VERSION = tomllib.loads((rendering.ROOT / "pyproject.toml").read_text())["project"]["version"]
-OURS = ("plaudit-reward-server", "plaudit-trainer")
-MADE_ELSEWHERE = {"rollouts": "by KubeRay, with the cluster", "redis": "by hand, as deploy/README.md says"}
+OURS = ("plaudit-reward-server", "plaudit-trainer", "plaudit-labelling")
+IMAGES = sorted(path.stem for path in (rendering.DEPLOY / "images").iterdir())
+MADE_ELSEWHERE = {
+    "rollouts": "by KubeRay, with the cluster",
+    "redis": "by hand, as deploy/README.md says",
+    "postgresql": "by hand, as deploy/README.md says",
+}
 
 Everything = list[tuple[str, tuple[Resource, ...]]]
 
@@ -79,8 +84,8 @@ def test_services_lead_to_ports_that_are_open(everything: Everything) -> None:
 
 def test_whoever_is_addressed_by_a_name_has_it() -> None:
     resources = overlay("local")
-    job = _container("local", "Job", "trainer")
-    addressed = _flags(job)["reward.address"]
+    job = container_of("local", "Job", "trainer")
+    addressed = flags_of(job)["reward.address"]
     service = named(resources, "Service", addressed.partition(":")[0])
     assert int(addressed.partition(":")[2]) in {port["port"] for port in service["spec"]["ports"]}
     environment = {one["name"]: one for one in job["env"]}
@@ -93,32 +98,11 @@ def test_whoever_is_addressed_by_a_name_has_it() -> None:
 # -- what runs -------------------------------------------------------------------------------------------------------
 
 
-def _container(where: str, kind: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = named(overlay(where), kind, name)["spec"]["template"]["spec"]["containers"][0]
-    return found
-
-
-def _flags(container: dict[str, Any]) -> dict[str, str]:
-    return dict(one.split("=", 1) for one in container["args"] if "=" in one)
-
-
-def _settings(where: str, kind: str, name: str, file: str, tmp_path: Path) -> Any:
-    """As the program in this container reads them: the file in the ConfigMap, and the flags."""
-    template = named(overlay(where), kind, name)["spec"]["template"]["spec"]
-    container, volumes = template["containers"][0], {one["name"]: one for one in template["volumes"]}
-    [mount] = [one for one in container["volumeMounts"] if one["mountPath"] == "/etc/plaudit"]
-    assert f"/etc/plaudit/{file}" in container["args"]
-    data = named(overlay(where), "ConfigMap", volumes[mount["name"]]["configMap"]["name"])["data"]
-    (tmp_path / file).write_text(data[file])
-    kinds = {"serve.yaml": ServerSettings, "train.yaml": TrainSettings}
-    return load(kinds[file], tmp_path / file, [f"{key}={value}" for key, value in _flags(container).items()])
-
-
 @pytest.mark.parametrize("where", rendering.OVERLAYS)
 def test_the_programs_take_their_settings_and_listen_where_the_manifests_say(where: str, tmp_path: Path) -> None:
     for kind, name, file in (("Deployment", "reward-server", "serve.yaml"), ("Job", "trainer", "train.yaml")):
-        read = _settings(where, kind, name, file, tmp_path)
-        ports = {one["name"]: one["containerPort"] for one in _container(where, kind, name)["ports"]}
+        read = settings_of(where, kind, name, file, tmp_path)
+        ports = {one["name"]: one["containerPort"] for one in container_of(where, kind, name)["ports"]}
         assert read.address == f"0.0.0.0:{ports['grpc']}"
         assert read.http_address == f"0.0.0.0:{ports['http']}"
 
@@ -126,7 +110,7 @@ def test_the_programs_take_their_settings_and_listen_where_the_manifests_say(whe
 def test_with_gpus_the_trainer_still_takes_its_flags(tmp_path: Path) -> None:
     job = named(rendering.combination(("gpu",)), "Job", "trainer")["spec"]["template"]["spec"]["containers"][0]
     (tmp_path / "train.yaml").write_text((rendering.DEPLOY / "overlays/cluster/train.yaml").read_text())
-    flags = [f"{key}={value}" for key, value in _flags(job).items()]
+    flags = [f"{key}={value}" for key, value in flags_of(job).items()]
     assert load(TrainSettings, tmp_path / "train.yaml", flags).rollout.gpus_per_worker == 1
 
 
@@ -138,7 +122,7 @@ def test_the_local_run_is_the_demos() -> None:
 
 
 def test_the_demos_models_come_from_its_own_program(tmp_path: Path) -> None:
-    demo = _container("local", "Job", "demo")
+    demo = container_of("local", "Job", "demo")
     program = rendering.ROOT / demo["command"][1].removeprefix("/opt/plaudit/")
     asked = [sys.executable, program, "--folder", tmp_path / "demo", "--until", "nonsense"]
     done = subprocess.run(asked, capture_output=True, text=True)
@@ -158,7 +142,7 @@ def test_images_are_of_this_version_and_ray_of_the_pinned_one(everything: Everyt
         assert cluster["spec"]["rayVersion"] == ray.__version__
 
 
-@pytest.mark.parametrize("image", ["reward-server", "trainer"])
+@pytest.mark.parametrize("image", IMAGES)
 def test_dockerfiles_are_clean_and_run_as_who_the_manifests_say(image: str) -> None:
     file = rendering.DEPLOY / "images" / f"{image}.Dockerfile"
     linted = subprocess.run([Path(sys.executable).parent / "hadolint", file], capture_output=True, text=True)
@@ -166,7 +150,8 @@ def test_dockerfiles_are_clean_and_run_as_who_the_manifests_say(image: str) -> N
     lines = file.read_text().splitlines()
     security = named(overlay("local"), "Deployment", "reward-server")["spec"]["template"]["spec"]["securityContext"]
     assert f"USER {security['runAsUser']}:{security['runAsGroup']}" in lines
-    assert f":{VERSION} ." in lines[0]
+    assert f" -t plaudit-{image}:{VERSION} ." in lines[0]
+    assert f"plaudit-{image}" in OURS
 
 
 # -- how they live and die -------------------------------------------------------------------------------------------
@@ -176,7 +161,9 @@ def test_probes_ask_at_open_ports(everything: Everything) -> None:
     for where, one in _pods(everything):
         for container in one.containers:
             for name, probe in container.items():
-                if name.endswith("Probe"):
+                if name.endswith("Probe") and "exec" in probe:
+                    assert re.findall(r"--port=(\d+)", str(probe["exec"]["command"])) == [*map(str, one.ports.values())]
+                elif name.endswith("Probe"):
                     asked = next(iter(probe[kind] for kind in ("grpc", "httpGet", "tcpSocket") if kind in probe))
                     assert asked["port"] in (*one.ports, *one.ports.values()), (where, name)
 
@@ -200,7 +187,7 @@ def test_rays_probes_ask_its_agent() -> None:
 
 async def test_the_health_names_are_those_that_the_server_registers() -> None:
     """Asked as a kubelet does, before its models are there and afterwards."""
-    container = _container("cluster", "Deployment", "reward-server")
+    container = container_of("cluster", "Deployment", "reward-server")
     alive = container["livenessProbe"]["grpc"]["service"]
     ready = container["readinessProbe"]["grpc"]["service"]
     assert (alive, ready) == (LIVENESS, container["startupProbe"]["grpc"]["service"])
@@ -217,7 +204,7 @@ async def test_the_health_names_are_those_that_the_server_registers() -> None:
 @pytest.mark.parametrize("where", rendering.OVERLAYS)
 def test_there_is_time_to_drain(where: str, tmp_path: Path) -> None:
     template = named(overlay(where), "Deployment", "reward-server")["spec"]["template"]["spec"]
-    read = _settings(where, "Deployment", "reward-server", "serve.yaml", tmp_path)
+    read = settings_of(where, "Deployment", "reward-server", "serve.yaml", tmp_path)
     before = template["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert before + read.drain_wait + read.drain_timeout + 5 <= template["terminationGracePeriodSeconds"]
 
@@ -242,14 +229,14 @@ def test_rays_object_stores_fit_into_shared_memory(where: str) -> None:
 @pytest.mark.parametrize("where", rendering.OVERLAYS)
 def test_there_is_time_to_write_a_checkpoint(where: str, tmp_path: Path) -> None:
     template = named(overlay(where), "Job", "trainer")["spec"]["template"]["spec"]
-    read = _settings(where, "Job", "trainer", "train.yaml", tmp_path)
+    read = settings_of(where, "Job", "trainer", "train.yaml", tmp_path)
     assert read.checkpoints.grace_s + 20 <= template["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("where", rendering.OVERLAYS)
 def test_the_trainer_waits_as_long_as_a_reward_server_may_load(where: str, tmp_path: Path) -> None:
-    probe = _container(where, "Deployment", "reward-server")["startupProbe"]
-    read = _settings(where, "Job", "trainer", "train.yaml", tmp_path)
+    probe = container_of(where, "Deployment", "reward-server")["startupProbe"]
+    read = settings_of(where, "Job", "trainer", "train.yaml", tmp_path)
     assert probe["periodSeconds"] * probe["failureThreshold"] <= read.reward.startup_timeout_s
 
 

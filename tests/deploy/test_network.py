@@ -12,6 +12,7 @@ RAYS_OWN = 33333
 """Any port: Ray's processes choose theirs."""
 OUTSIDE = {  # name -> namespace, labels, ports by name
     "another that asks": (HERE, {"plaudit.io/asks-for-rewards": "true"}, {}),
+    "another that keeps judgements": (HERE, {"plaudit.io/keeps-judgements": "true"}, {}),
     "a stranger": (HERE, {"app": "stranger"}, {"http": 8000}),
     "clean-up of Redis": (HERE, {"ray.io/cluster": "rollouts", "ray.io/node-type": "redis-cleanup"}, {}),
     "operator, by Helm": (
@@ -25,6 +26,7 @@ OUTSIDE = {  # name -> namespace, labels, ports by name
         {},
     ),
     "Prometheus": ("monitoring", {"app.kubernetes.io/name": "prometheus"}, {}),
+    "ingress controller": ("ingress-nginx", {"app.kubernetes.io/name": "ingress-nginx"}, {}),
     "collector": ("monitoring", {"app": "otel"}, {"otlp": 4318}),
     "names": ("kube-system", {"k8s-app": "kube-dns"}, {"dns": 53}),
     "names, OpenShift's": ("openshift-dns", {}, {"dns": 5353}),
@@ -38,11 +40,13 @@ ALLOWED = {
     *((one, other, "any") for one in RAY for other in RAY if {one, other} != {"trainer"}),
     *((one, "redis", "redis") for one in ("head", "clean-up of Redis")),
     *((f"operator, by {how}", "head", "dashboard") for how in ("Helm", "kustomize")),
-    *((who, one, "http") for who in ("Prometheus", "collector") for one in ("reward-server", "trainer")),
+    *((who, one, "http") for who in ("Prometheus", "collector") for one in ("reward-server", "trainer", "labelling")),
     *((who, one, "metrics") for who in ("Prometheus", "collector") for one in ("head", "worker")),
     *((one, "collector", "otlp") for one in ("reward-server", *RAY)),
     *(("head", "the world", port) for port in ("https", "API server")),
     ("files", "the world", "https"),
+    ("ingress controller", "labelling", "page"),
+    *((one, "postgresql", "postgresql") for one in ("labelling", "another that keeps judgements")),
 }
 
 
@@ -57,13 +61,16 @@ class Machine(NamedTuple):
 
 @pytest.fixture(scope="module")
 def resources() -> tuple[Resource, ...]:
-    return rendering.combination(("files", "network-policies", "redis"))
+    return rendering.combination(("files", "labelling", "network-policies", "postgresql", "redis"))
 
 
 @pytest.fixture(scope="module")
 def machines(resources: tuple[Resource, ...]) -> list[Machine]:
-    ours = [Machine(one.maker.rpartition("/")[2], HERE, one.labels, one.ports) for one in pods(resources)]
-    return ours + [Machine(name, *rest) for name, rest in OUTSIDE.items()]
+    return _machines(resources) + [Machine(name, *rest) for name, rest in OUTSIDE.items()]
+
+
+def _machines(resources: tuple[Resource, ...]) -> list[Machine]:
+    return [Machine(one.maker.rpartition("/")[2], HERE, one.labels, one.ports) for one in pods(resources)]
 
 
 def test_whoever_is_not_in_the_table_is_not_let_through(
@@ -85,6 +92,15 @@ def test_whoever_is_not_in_the_table_is_not_let_through(
         if one.namespace == HERE and other.name.startswith("names")
     }
     assert found == ALLOWED | dns
+
+
+def test_reward_servers_reach_postgresql_where_they_ask_people_and_only_there() -> None:
+    for chosen in ((), ("people",)):
+        resources = rendering.combination(("network-policies", *chosen, "postgresql"))
+        policies = [one["spec"] for one in of_kind(resources, "NetworkPolicy")]
+        there = {one.name: one for one in _machines(resources)}
+        found = _through(policies, there["reward-server"], there["postgresql"], 5432)
+        assert found == bool(chosen)
 
 
 def _ports(source: Machine, target: Machine) -> dict[str, int]:
