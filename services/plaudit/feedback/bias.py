@@ -34,7 +34,8 @@ class Bias:
 def bias(judgements: Iterable[Judgement]) -> Bias:
     """Over judgements, each of which counts once."""
     ranked = [judgement for judgement in judgements if isinstance(judgement.verdict, Ranks)]
-    return Bias(*(_mean(_share(one, more(one)) for one in ranked) for more in (_lengths, _places)))
+    here = [judgement for judgement in ranked if judgement.seconds > 0]  # elsewhere nobody knows what was shown first
+    return Bias(_mean(_share(one, _lengths(one)) for one in ranked), _mean(_share(one, _places(one)) for one in here))
 
 
 def bias_by_person(judgements: Iterable[Judgement]) -> dict[str, Bias]:
