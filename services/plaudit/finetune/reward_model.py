@@ -82,7 +82,7 @@ class RewardModelResult:
 
 def train(settings: RewardModelSettings) -> RewardModelResult:
     """Reads and checks everything, trains, calibrates, writes the folder, and measures."""
-    check_ensemble_output(settings) if settings.ensemble else check_output(settings.output)
+    _check_output(settings)
     quiet_libraries()
     tokenizer = load_base_tokenizer(settings.base)
     check(tokenizer, settings.rendering)
@@ -90,22 +90,33 @@ def train(settings: RewardModelSettings) -> RewardModelResult:
     parts = read_parts(settings, tokenizer)
     demonstrations = demonstration_ids(settings.demonstrations, settings.rendering, tokenizer)
     alone = partial(_train, tokenizer=tokenizer, held_out=parts.held_out, demonstrations=demonstrations)
-    if settings.ensemble is None:
-        found = [Member(settings, parts.training)]
-        alone(found[0])
-    else:
-        found = members(settings, parts.training)
-        train_members(settings, found, alone)
-    versions = tuple(_record(member).version for member in found)
+    found = _train_all(settings, parts.training, alone)
     measured = {
         name: _measure(found, part, parts.training, tokenizer)
         for name, part in ((HELD_OUT, parts.held_out), (_by(parts.names), parts.annotators))
         if part is not None
     }
-    result = RewardModelResult(settings.output, versions, measured)
+    result = RewardModelResult(settings.output, tuple(_record(member).version for member in found), measured)
     if result.held_out is not None:
         write_text(settings.output / MEASURED, json.dumps(dataclasses.asdict(result.held_out), indent=1) + "\n")
     return result
+
+
+def _check_output(settings: RewardModelSettings) -> None:
+    if settings.ensemble is None:
+        check_output(settings.output)
+    else:
+        check_ensemble_output(settings)
+
+
+def _train_all(settings: RewardModelSettings, training: Rendered, train: Callable[[Member], None]) -> list[Member]:
+    """One model, or the members of an ensemble."""
+    if settings.ensemble is None:
+        train(alone := Member(settings, training))
+        return [alone]
+    found = members(settings, training)
+    train_members(settings, found, train)
+    return found
 
 
 def fit(
