@@ -10,14 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several busy processes with more threads than cores starve
 signal.signal(signal.SIGINT, signal.default_int_handler)  # programs inherit "ignored" from a shell's background job
 
-RAY = (
-    "rollout",
-    "trainer",
-    "examples",
-    "ppo/test_learner.py",
-    "iteration/test_generate.py",
-    "iteration/test_iterate.py",
-)
+RAY = ("rollout", "trainer", "examples", "ppo/test_learner.py", "iteration/test_iterate.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -170,6 +170,11 @@ def test_rows_become_tasks(tmp_path: Path) -> None:
     assert task == Task("1", Kind.COMPARE, "p", (Answer("a", "m1"), Answer("b", "m2")), 3)
     with pytest.raises(ConfigurationError, match="'responses' do not fit: a task of kind compare has 2 answers"):
         read_tasks(written(tmp_path, [{"prompt": "p", "responses": ["a"]}]), Kind.COMPARE)
+    row = {"prompt": "p", "response": "a", "source": "m1", "priority": 1.5}
+    [urgent] = read_tasks(written(tmp_path, [row]), Kind.RATING)
+    assert (urgent.priority, urgent.answers) == (1.5, (Answer("a", "m1"),))
+    with pytest.raises(ConfigurationError, match="'priority' must be a finite number"):
+        read_tasks(written(tmp_path, [row | {"priority": "high"}]), Kind.RATING)
     [written_by_people] = read_tasks(written(tmp_path, [{"prompt": "p"}]), Kind.DEMONSTRATION)
     assert written_by_people.answers == ()
 

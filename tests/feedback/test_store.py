@@ -102,6 +102,24 @@ def test_a_task_is_what_it_was_and_once(store: Store) -> None:
     assert len(seen) == 4
 
 
+def test_what_is_missing_is_counted_by_task(store: Store) -> None:
+    """What is taken back is missing again; more than was wanted of one task makes up for nothing of another."""
+    store.add_tasks(ratings(3, wanted=2))
+    keys, ada = [f"{i:03}" for i in range(3)], person(store, "Ada")
+    assert store.missing(keys) == 6
+    assert store.missing([*keys, "unknown"]) == 6
+    first = rate(store, ada)
+    rate(store, ada)
+    assert store.missing(keys) == 4
+    assert store.missing([first.task.key]) == 1
+    store.undo(ada)
+    assert store.missing(keys) == 5
+    for name in ("Grace", "Alan", "Edsger"):
+        store.record(first.task, name, Rating(1))
+    assert store.missing([first.task.key]) == 0
+    assert store.missing(keys) == 4
+
+
 def test_more_tasks_than_a_query_has_room_for_are_added(store: Store) -> None:
     assert store.add_tasks(ratings(2500)) == 2500
     assert store.add_tasks(ratings(2600)) == 100

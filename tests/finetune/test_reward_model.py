@@ -21,6 +21,7 @@ from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import load
 from plaudit.trajectory import Message
+from plaudit.uncertainty import Estimate
 from tests.finetune.judgements import WORTH, planted_pairs, settings_file, write_rows
 from tests.policy.tiny import tiny_llama
 from tests.reward import tiny_models
@@ -40,6 +41,8 @@ def test_a_planted_utility_is_learnt_almost_to_the_bayes_accuracy(tmp_path):
     assert 0.75 < bayes < 0.9
     assert abs(result.held_out.accuracy.value - bayes) < 0.05
     assert result.held_out.length_rule.value == 0.5  # all words have five letters
+    written = json.loads((tmp_path / "out/held_out.json").read_text())["accuracy"]
+    assert Estimate(**written) == result.held_out.accuracy
 
     record = reward_folder.read(tmp_path / "out")
     tokenizer, model = load_tokenizer(tmp_path / "out"), load_model(tmp_path / "out")

@@ -26,8 +26,14 @@ sampler's correction: ragged batches come from none."""
 FULL_KL = dataclasses.replace(LIVELY, kl=KLSettings(estimator="full"))
 
 
-def local(folder: Path, ppo: PPOSettings = LIVELY, lora: LoraSettings | None = None) -> LocalLearner:
-    return LocalLearner(PolicySettings(model=str(folder), lora=lora), ppo, TEMPERATURE, seed=5)
+def local(
+    folder: Path,
+    ppo: PPOSettings = LIVELY,
+    lora: LoraSettings | None = None,
+    reference: PolicySettings | None = None,
+) -> LocalLearner:
+    policy = PolicySettings(model=str(folder), lora=lora)
+    return LocalLearner(policy, ppo, TEMPERATURE, seed=5, reference=reference)
 
 
 def targets_of(learner: Learner, batch: TrainingBatch, ppo: PPOSettings = LIVELY, kl_coef: float = 0.1) -> Targets:

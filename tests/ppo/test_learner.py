@@ -37,12 +37,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
     """Learners by their settings: made once, and brought back to their first state each time they are asked for."""
     made: dict[str, tuple[Learner, dict[str, np.ndarray]]] = {}
-    connection = start_ray(None, num_cpus=4) if request.param != "local" else None
+    connection = start_ray(None, num_cpus=6) if request.param != "local" else None
 
-    def build(lora: LoraSettings | None = None) -> Learner:
-        if (key := str(lora)) not in made:
+    def build(lora: LoraSettings | None = None, reference: PolicySettings | None = None) -> Learner:
+        if (key := f"{lora} {reference}") not in made:
             policy = PolicySettings(model=str(folder), lora=lora)
-            learner = local(folder, lora=lora) if connection is None else _two(policy, request.param)
+            if connection is None:
+                learner: Learner = local(folder, lora=lora, reference=reference)
+            else:
+                learner = _two(policy, request.param, reference)
             made[key] = (learner, state_of(learner))
         learner, start = made[key]
         put_state(learner, start)
@@ -56,8 +59,36 @@ def make(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
         assert not ray.is_initialized()
 
 
-def _two(policy: PolicySettings, sharding: Sharding) -> Learner:
-    return DataParallelLearner(policy, LIVELY, TEMPERATURE, 5, 2, sharding, call_timeout_seconds=60)
+def _two(policy: PolicySettings, sharding: Sharding, reference: PolicySettings | None) -> Learner:
+    return DataParallelLearner(
+        policy, LIVELY, TEMPERATURE, 5, 2, sharding, reference=reference, call_timeout_seconds=60
+    )
+
+
+def test_kl_is_from_the_reference_that_is_given_and_it_never_learns(make: Make, tmp_path: Path):
+    check_reference(lambda other: make(reference=other), tmp_path)
+
+
+def test_an_adapters_reference_may_be_another_model_than_its_base(folder: Path, tmp_path: Path):
+    check_reference(lambda other: local(folder, lora=LORA, reference=other), tmp_path)
+
+
+def check_reference(made: Callable[[PolicySettings], Learner], tmp_path: Path) -> None:
+    other, batch = tiny_llama(tmp_path / "other", seed=1), ragged_batch(0)
+    expected, learner = local(other).evaluate(batch).logprobs, made(PolicySettings(model=str(other)))
+    first = learner.evaluate(batch)
+    np.testing.assert_allclose(first.reference_logprobs, expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(first.logprobs - first.reference_logprobs).max() > 0.1
+    learn(learner, [batch])
+    after = learner.evaluate(batch)
+    np.testing.assert_array_equal(after.reference_logprobs, first.reference_logprobs)
+    assert np.abs(after.logprobs - first.logprobs).max() > 1e-3
+
+
+def test_a_reference_that_reads_other_tokens_is_refused(folder: Path, tmp_path: Path):
+    other = PolicySettings(model=str(tiny_llama(tmp_path / "other", vocab=80)))
+    with pytest.raises(ConfigurationError, match=r"other' reads other tokens than the policy"):
+        local(folder, reference=other)
 
 
 def test_any_learner_computes_what_a_local_one_computes(make: Make, folder: Path):

@@ -16,7 +16,6 @@ import dataclasses
 import signal
 from contextlib import ExitStack, closing
 from functools import partial
-from pathlib import Path
 
 from plaudit.errors import ConfigurationError
 from plaudit.iteration.judging import judge
@@ -35,7 +34,7 @@ def run(path: str, overrides: list[str]) -> int:
     """The command."""
     settings = load(IterateSettings, path, overrides)
     plan = Plan(settings)
-    _claim(settings)
+    claim(plan)
     with closing(lock_folder(plan.folder)), Programs({}, end_by=signal.SIGTERM) as programs:
         write_text(plan.folder / CONFIG, to_yaml(plan.shown))
         iterate(plan, Stages(plan.folder, programs))
@@ -102,9 +101,9 @@ def _evaluate(plan: Plan, stages: Stages, number: int, reward: RewardServerSetti
     stages.work(folder / "evaluate", partial(compare, plan, number, reward))
 
 
-def _claim(settings: IterateSettings) -> None:
+def claim(plan: Plan) -> None:
     """Makes the folder. Raises when it cannot be written, or holds something else, or a run with other settings."""
-    folder = Path(settings.folder)
+    folder = plan.folder
     with writing("folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
     check_folder("folder", folder)
@@ -116,14 +115,14 @@ def _claim(settings: IterateSettings) -> None:
             )
         return
     before = load(IterateSettings, folder / CONFIG)
-    if (found := difference(fixed(before), fixed(settings))) is not None:
+    if (found := difference(_fixed(before), _fixed(plan.settings))) is not None:
         raise ConfigurationError(
             f"{folder} holds a run with another '{found[0]}' ({found[1]}, now {found[2]}): give this run a folder of "
             "its own (folder=...), or remove that one"
         )
 
 
-def fixed(settings: IterateSettings) -> dict[str, object]:
+def _fixed(settings: IterateSettings) -> dict[str, object]:
     """What a run keeps to."""
     tree = dataclasses.asdict(settings)
     for name in MAY_CHANGE:

@@ -51,6 +51,8 @@ class Plan:
 
     def __init__(self, settings: IterateSettings) -> None:
         self.settings, self.folder = settings, Path(settings.folder)
+        self.shown = _without_password(settings)
+        """For files that others read."""
         self.sft()
         self.train(1)
         self.reward_model(1, 1)
@@ -63,14 +65,6 @@ class Plan:
     def database(self) -> str:
         """Where judgements are."""
         return self.settings.label.database or f"sqlite:///{self.folder / 'judgements.db'}"
-
-    @property
-    def shown(self) -> IterateSettings:
-        """The settings, for files that others read: a database's password is not in them."""
-        if not self.settings.label.database:
-            return self.settings
-        database = without_password(self.settings.label.database)
-        return replace(self.settings, label=replace(self.settings.label, database=database))
 
     def key(self, number: int) -> str:
         """How the keys of a round's tasks begin: one database may serve several runs."""
@@ -99,8 +93,7 @@ class Plan:
         if self.settings.sft is None:
             return None
         own = {"policy": self.settings.policy, "output": self.folder / "sft"}
-        training = {"seed": self.settings.seed, **self.settings.sft.get("training", {})}
-        return _settings(SFTSettings, "sft", self.settings.sft | {"training": training}, own)
+        return _settings(SFTSettings, "sft", _seeded(self.settings.sft, self.settings.seed), own)
 
     def generate(self, number: int, ensemble: RewardServerSettings | None) -> GenerateSettings:
         """What is judged in a round, by the policy of the round before."""
@@ -142,10 +135,9 @@ class Plan:
         }
         if self.settings.label.held_out:
             own["eval_data"] = DataSettings(source=held_out)
-        seed = given.get("training", {}).get("seed", self.settings.seed) + member - 1
         defaults = {"eval_fraction": 0, **({"loss": LOSS[kind]} if kind in LOSS else {})}
-        changed = {"training": {**given.get("training", {}), "seed": seed}}
-        return _settings(RewardModelSettings, "reward_model", {**defaults, **given, **changed}, own)
+        seeded = _seeded(given, self.settings.seed, member)
+        return _settings(RewardModelSettings, "reward_model", {**defaults, **seeded}, own)
 
     def reward_model_folder(self, number: int, member: int) -> Path:
         """Of one."""
@@ -200,6 +192,20 @@ class Plan:
             rollout=rollout,
             ray_address=train.ray_address,
         )
+
+
+def _without_password(settings: IterateSettings) -> IterateSettings:
+    if not settings.label.database:
+        return settings
+    return replace(settings, label=replace(settings.label, database=without_password(settings.label.database)))
+
+
+def _seeded(given: Mapping[str, Any], seed: int, member: int = 1) -> dict[str, Any]:
+    """The settings of a supervised stage, its seed that of the run unless they name one."""
+    training = given.get("training", {})
+    if not isinstance(training, dict):  # the program will say so
+        return dict(given)
+    return {**given, "training": {**training, "seed": training.get("seed", seed) + member - 1}}
 
 
 def _settings(kind: type[S], key: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> S:

@@ -1,0 +1,118 @@
+"""The model card says on whose judgement a policy stands, and what speaks against it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from plaudit.feedback.database import open_database
+from plaudit.feedback.store import Store
+from plaudit.feedback.tasks import Ranks
+from plaudit.iteration import card, rounds
+from plaudit.iteration.judging import round_tasks
+from plaudit.iteration.plan import Plan
+
+from .runs import ended_round, estimate, plan, rows
+
+PEOPLE = ("Ada Lovelace", "Grace Hopper")
+MODEL = {"name": "models/gold/versions/1", "weights_sha256": "abcdef0123456789ff"}
+
+
+def judged_by_people(tmp_path: Path, **changes: Any) -> Plan:
+    found = plan(tmp_path, **{"label": {"wanted": 2}, **changes})
+    rows(found.round(1) / "tasks.jsonl", {"id": "1", "prompt": "the cat", "responses": ["a", "b"]})
+    store = Store(open_database(found.database))
+    for task in round_tasks(found, 1):
+        for name in PEOPLE:
+            store.record(task, name, Ranks((1, 2)))
+    return found
+
+
+def rendered(found: Plan, **changes: Any) -> str:
+    for number in range(found.settings.rounds + 1):
+        ended_round(found, number, **changes)
+    return card.render(found, rounds.read(found))
+
+
+def test_people_are_counted_and_not_named(tmp_path: Path) -> None:
+    text = rendered(judged_by_people(tmp_path))
+    assert "20 comparisons by 2 people." in text
+    assert "stands on the judgement of 2 people: others may differ" in text
+    assert not any(name in text for name in PEOPLE)
+    assert "No person judged" not in text
+
+
+def test_people_are_named_where_that_is_asked_for(tmp_path: Path) -> None:
+    text = rendered(judged_by_people(tmp_path, card={"names": True}))
+    assert "by 2 people: Ada Lovelace, Grace Hopper." in text
+
+
+def test_a_labelling_model_is_named_with_its_version(tmp_path: Path) -> None:
+    label = {"model": {"address": "127.0.0.1:1", "noise": 0.5}}
+    text = rendered(plan(tmp_path, rounds=2, label=label), judged={"model": MODEL, "people": 0})
+    assert "**No person judged.** 40 comparisons were made by a labelling model" in text
+    assert "`models/gold/versions/1` (weights SHA-256 `abcdef0123456789`)" in text
+    assert "whether people agree was not asked" in text
+
+
+def test_figures_have_standard_errors(tmp_path: Path) -> None:
+    text = rendered(judged_by_people(tmp_path))
+    assert "| 1 | 10 | 20 | 0.50 ± 0.10 | 10 | 5.0 | 70.0 ± 10.0 | version1 |" in text
+    assert "| 1 | 2.00 ± 0.10 | 0.25 ± 0.10 | 75.0 ± 10.0 | 75.0 ± 10.0 | 0.10 ± 0.10 | 6.0 ± 0.1 | 100.0 |" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"gold": None}, "nobody else was asked whether it is better"),
+        ({"gold_gain": {"first": estimate(0.1), "previous": estimate(-0.3)}}, "made it no better (-0.30 ± 0.10"),
+        ({"cut": 0.4}, "40 % of its responses do not end by themselves"),
+        ({"judged": {"agreement": {}}}, "No task was judged twice"),
+    ],
+)
+def test_what_speaks_against_it_is_said(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    found = judged_by_people(tmp_path)
+    assert told in rendered(found, **changes)
+
+
+def test_and_is_not_said_where_it_is_not_so(tmp_path: Path) -> None:
+    agreement = {"compare": {"alpha": estimate(0.9), "tasks": 10, "people": 2}}
+    text = rendered(judged_by_people(tmp_path), judged={"agreement": agreement})
+    for told in ("agreed little", "no better", "end by themselves", "judged twice: how far", "50 is chance"):
+        assert told not in text
+
+
+def test_the_hub_reads_its_head(tmp_path: Path) -> None:
+    named = {"title": "Shop: the 'best'\nassistant", "license": "apache-2.0", "language": ["en"]}
+    found = judged_by_people(tmp_path, card=named, policy={"model": "owner/base"})
+    text = rendered(found)
+    head = ModelCard(text).data.to_dict()
+    assert head["base_model"] == "owner/base"
+    assert (head["license"], head["language"], head["library_name"]) == ("apache-2.0", ["en"], "transformers")
+    assert "# Shop: the 'best' assistant\n" in text
+    settings = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert settings is not None
+    assert yaml.safe_load(settings[1])["rounds"] == 1
+
+
+def test_a_databases_password_is_nowhere(tmp_path: Path) -> None:
+    label = {"model": {"address": "127.0.0.1:1"}, "database": "postgresql://team:secret@db/judgements"}
+    text = rendered(plan(tmp_path, label=label), judged={"model": MODEL, "people": 0})
+    assert "secret" not in text
+
+
+def test_the_policy_lies_beside_its_card_without_what_is_the_runs(tmp_path: Path) -> None:
+    found = judged_by_people(tmp_path)
+    checkpoint = Path(found.policy(1).model)
+    checkpoint.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", *card.OF_THE_RUN):
+        (checkpoint / name).write_text(json.dumps(name))
+    rendered(found)
+    folder = card.write(found)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "tokenizer.json"
+    ]  # fmt: skip
