@@ -11,7 +11,8 @@ import pytest
 
 from plaudit.errors import RunFailed
 from plaudit.feedback.database import open_database
-from plaudit.feedback.store import Judgement, Store
+from plaudit.feedback.records import Judgement
+from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Task
 from plaudit.iteration import judging
 from plaudit.iteration.judging import held_out_keys, judge

@@ -39,7 +39,7 @@ def test_a_reward_model_learns_from_all_rounds_or_from_its_own_and_is_measured_o
 @pytest.mark.parametrize(("kind", "row", "loss"), [
     ("compare", "pair", "bradley_terry"),
     ("rank", "all", "bradley_terry"),
-    ("thumbs", "one", "squared_error"),
+    ("thumbs", "one", "binary_cross_entropy"),
     ("rating", "one", "squared_error"),
 ])  # fmt: skip
 def test_the_kind_of_judgement_decides_what_is_drawn_and_what_is_learnt(

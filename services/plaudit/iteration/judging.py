@@ -36,7 +36,12 @@ from plaudit.telemetry.progress import bar
 LOOK_SECONDS = 2.0
 """Between two looks at whether people have judged."""
 JUDGED, HELD_OUT, SUMMARY = "judged.jsonl", "held_out.jsonl", "judged.json"
-FORMS = {"bradley_terry": Form.PREFERENCES, "k_wise": Form.RANKINGS, "squared_error": Form.RATINGS}
+FORMS = {
+    "bradley_terry": Form.PREFERENCES,
+    "k_wise": Form.RANKINGS,
+    "squared_error": Form.RATINGS,
+    "binary_cross_entropy": Form.THUMBS,
+}
 """What each loss of a reward model reads."""
 
 
@@ -115,7 +120,7 @@ def _wait(store: Store, tasks: Sequence[Task], enough: float) -> None:
 def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, Any]) -> None:
     folder, settings = plan.round(number), plan.settings
     held_out = held_out_keys(said, settings.label.held_out, settings.seed)
-    form = FORMS.get(plan.reward_model(number, 1).loss, Form.PREFERENCES)
+    form = FORMS[plan.reward_model(number, 1).loss]
     learnt = _rows((one for one in said if one.task.key not in held_out), form, folder / JUDGED)
     measured = _rows((one for one in said if one.task.key in held_out), form, folder / HELD_OUT)
     if not learnt or (settings.label.held_out and not measured):

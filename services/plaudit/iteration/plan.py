@@ -42,7 +42,7 @@ S = TypeVar("S")
 
 ROWS: dict[Kind, RowKind] = {Kind.COMPARE: "pair", Kind.RANK: "all", Kind.THUMBS: "one", Kind.RATING: "one"}
 """What a line of the tasks holds."""
-LOSS = {Kind.THUMBS: "squared_error", Kind.RATING: "squared_error"}
+LOSS = {Kind.THUMBS: "binary_cross_entropy", Kind.RATING: "squared_error"}
 """Of the reward model, where the settings name none; else the program's default."""
 
 
