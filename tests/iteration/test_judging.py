@@ -97,6 +97,13 @@ def test_judgements_that_say_nothing_end_the_round_by_name(tmp_path: Path) -> No
         judge(found, 1)
 
 
+def test_a_part_of_the_tasks_is_judged_by_several(tmp_path: Path) -> None:
+    wanted = [task.wanted for task in judging.round_tasks(round_of(tmp_path, count=400, wanted=3, shared=0.25), 1)]
+    assert set(wanted) == {1, 3}
+    assert abs(wanted.count(3) - 100) < 4 * (400 * 0.25 * 0.75) ** 0.5
+    assert {task.wanted for task in judging.round_tasks(round_of(tmp_path, wanted=3), 1)} == {3}
+
+
 def said(prompt: str, key: str) -> Judgement:
     task = Task(key, Kind.COMPARE, prompt, (Answer("a"), Answer("b")))
     return Judgement(task, "Ada", Ranks((1, 2)), (0, 1), "", False, 1.0, 0.0)

@@ -23,6 +23,7 @@ from .runs import settings
         ({"sft": {"data": {"source": "x"}, "output": "y"}}, "'sft.output' is decided by the rounds"),
         ({"sft": {}}, "sft: key 'data' is missing"),
         ({"label": {"kind": "demonstration"}}, "'label.kind' is 'demonstration'"),
+        ({"label": {"model": {"lowest": 1, "highest": 1}}}, "highest 1 is not above lowest 1"),
         ({"label": {"database": "judgements"}}, "database: no URL"),
         ({"generate": {"prompts": {"source": "x"}, "per_prompt": 1}}, "set generate.per_prompt to 2 or more"),
         ({"generate": {"prompts": {"source": "x"}, "uncertain_first": True}}, "set members to 2 or more"),

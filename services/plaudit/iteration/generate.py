@@ -94,19 +94,20 @@ def _generate(settings: GenerateSettings) -> tuple[int, int]:
     from plaudit.iteration.drawing import Drawing, drawn_prompts
     from plaudit.policy.loading import load_tokenizer
     from plaudit.telemetry.progress import bar
+    from plaudit.trainer.prompts import prompts_sha256
 
     tokenizer = load_tokenizer(settings.policy)
     prompts = drawn_prompts(settings, tokenizer)
     with ExitStack() as stack:
-        file = stack.enter_context(RowFile(settings.output, digest(settings)))
-        left = [place for place in range(len(prompts)) if place not in file.rows]
-        shown = stack.enter_context(bar("generate", len(prompts), done=len(prompts) - len(left)))
-        drawing = stack.enter_context(Drawing(settings, tokenizer)) if left else None
-        for places in _slices(left):
-            assert drawing is not None
-            for place, rows in zip(places, drawing.rows([prompts[place] for place in places]), strict=True):
-                file.add(place, rows)
-            shown.advance(len(places))
+        asked = prompts_sha256([prompt for prompt, _ in prompts])
+        file = stack.enter_context(RowFile(settings.output, digest(settings, asked)))
+        if left := [place for place in range(len(prompts)) if place not in file.rows]:
+            shown = stack.enter_context(bar("generate", len(prompts), done=len(prompts) - len(left)))
+            drawing = stack.enter_context(Drawing(settings, tokenizer))
+            for places in _slices(left):
+                for place, rows in zip(places, drawing.rows([prompts[place] for place in places]), strict=True):
+                    file.add(place, rows)
+                shown.advance(len(places))
         return _finish(settings, file)
 
 
@@ -124,7 +125,7 @@ def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
     return (places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE))
 
 
-def digest(settings: GenerateSettings) -> str:
+def digest(settings: GenerateSettings, prompts: str) -> str:
     """Of all that decides what is drawn."""
     told: Any = replace(settings, rollout=RolloutSettings(group_size=settings.rollout.group_size), ray_address=None)
-    return hashlib.sha256(to_yaml(told).encode()).hexdigest()
+    return hashlib.sha256(f"{to_yaml(told)}{prompts}".encode()).hexdigest()

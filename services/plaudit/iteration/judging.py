@@ -63,10 +63,11 @@ def judge(plan: Plan, number: int) -> None:
 
 
 def round_tasks(plan: Plan, number: int) -> list[Task]:
-    """Their keys name run and round."""
-    data = DataSettings(source=str(plan.round(number) / "tasks.jsonl"))
-    read = read_tasks(data, Kind(plan.settings.label.kind), wanted=plan.settings.label.wanted)
-    return [replace(task, key=f"{plan.key(number)}/{task.key}") for task in read]
+    """Their keys name run and round; by their keys some are judged by several, the others by one."""
+    data, label = DataSettings(source=str(plan.round(number) / "tasks.jsonl")), plan.settings.label
+    read = read_tasks(data, Kind(label.kind), wanted=label.wanted)
+    named = (replace(task, key=f"{plan.key(number)}/{task.key}") for task in read)
+    return [task if _draw(task.key, plan.settings.seed) < label.shared else replace(task, wanted=1) for task in named]
 
 
 def judgements_of(store: Store, tasks: Sequence[Task]) -> list[Judgement]:
@@ -90,13 +91,14 @@ def held_out_keys(said: Sequence[Judgement], fraction: float, seed: int) -> set[
     """Tasks of about that part of the prompts; of few prompts at least one's."""
     if not fraction or not said:
         return set()
-    limit = max(fraction, min(_draw(one, seed) for one in said))
-    return {one.task.key for one in said if _draw(one, seed) <= limit}
+    draws = {one.task.key: _draw(one.task.prompt, seed) for one in said}
+    limit = max(fraction, min(draws.values()))
+    return {key for key, drawn in draws.items() if drawn <= limit}
 
 
-def _draw(judgement: Judgement, seed: int) -> float:
-    """0 to 1, by the prompt alone."""
-    digest = hashlib.sha256(json.dumps([seed, judgement.task.prompt]).encode()).digest()
+def _draw(thing: Any, seed: int) -> float:
+    """0 to 1, by nothing else."""
+    digest = hashlib.sha256(json.dumps([seed, thing]).encode()).digest()
     return int.from_bytes(digest[:8]) / 2**64
 
 

@@ -87,7 +87,8 @@ def contents(plan: Plan, found: Sequence[Round]) -> Contents:
 def _subtitle(plan: Plan, found: Sequence[Round]) -> list[str]:
     settings, done = plan.settings, len(found) - 1
     judge = "people" if settings.label.model is None else f"the labelling model {settings.label.model.model}".rstrip()
-    whole = f"{done} rounds" if done == settings.rounds else f"{done} of {settings.rounds} rounds"
+    planned = f"{settings.rounds} round{'' if settings.rounds == 1 else 's'}"
+    whole = planned if done == settings.rounds else f"{done} of {planned}"
     return [whole, f"from {settings.policy.model}", f"judged by {judge}", f"seed {settings.seed}"]
 
 

@@ -38,13 +38,18 @@ class LabellerSettings(RewardServerSettings):
     lowest: float = -2.0  # rating: one star at most up to here,
     highest: float = 2.0  # five from here on
 
+    def __post_init__(self) -> None:
+        if self.highest <= self.lowest:
+            raise ValueError(f"highest {self.highest:g} is not above lowest {self.lowest:g}: stars lie between them")
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LabelSettings:
     """Who judges, and how."""
 
     kind: Literal[Kind.COMPARE, Kind.RANK, Kind.THUMBS, Kind.RATING] = Kind.COMPARE
-    wanted: Count = 1  # judgements of each task, by as many people
+    wanted: Count = 1  # judgements of a task, by as many people: with two or more, their agreement is measured
+    shared: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the tasks that so many judge; the others one
     model: LabellerSettings | None = None  # null: people, at `plaudit label` on the same database
     database: str = ""  # sqlite:///FILE or postgresql://...; empty: judgements.db in the folder
     enough: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the wanted judgements with which a round goes on
