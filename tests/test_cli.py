@@ -32,6 +32,8 @@ def without(modules: tuple[str, ...], code: str) -> "subprocess.CompletedProcess
         ("serve examples/serve/digits.yaml tracing.endpoint=http://127.0.0.1:1", "opentelemetry", "tracing"),
         ("train examples/train/settings.yaml tracing.every=1 folder=runs/none", "opentelemetry", "tracing"),
         ("sft examples/sft/settings.yaml", "trl", "train"),
+        ("generate examples/generate/settings.yaml", "ray", "train"),
+        ("iterate examples/iterate/settings.yaml", "sqlalchemy", "train"),
         ("reward-model examples/reward_model/settings.yaml", "peft", "train"),
     ],
 )
