@@ -7,9 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from plaudit.feedback.database import open_database
 from plaudit.feedback.exporting import Form, export
+from plaudit.feedback.page.guard import Guard
 from plaudit.feedback.schema import Role
 from plaudit.feedback.serving import LabelServer
 from plaudit.feedback.settings import LabelSettings
@@ -262,3 +264,26 @@ async def test_metrics_and_health_say_how_it_fares(
     assert 'plaudit_label_judgement_seconds_sum{kind="rating"} 12.5' in metrics
     assert "plaudit_label_waiting_judgements 2.0" in metrics
     assert (await browser.get("/metrics")).status_code == 404, "not where everybody comes"
+
+
+async def test_every_answer_is_counted_by_its_code(server: LabelServer, browser: httpx.AsyncClient) -> None:
+    await browser.get("/")
+    await browser.get("/nowhere")
+    await browser.post("/undo", headers={"Origin": "https://evil.example"})
+    async with httpx.AsyncClient(base_url=f"http://{server.http_address}") as operator:
+        metrics = (await operator.get("/metrics")).text
+    for code in (200, 404, 403):
+        assert f'plaudit_label_responses_total{{code="{code}"}} 1.0' in metrics
+    assert 'plaudit_label_responses_total{code="500"} 0.0' in metrics
+
+
+async def test_an_answer_that_nobody_gave_is_counted_too() -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError
+
+    codes: list[int] = []
+    guarded = httpx.ASGITransport(Guard(fails, url="http://label.example.org", count=codes.append))
+    async with httpx.AsyncClient(transport=guarded, base_url="http://label.example.org") as browser:
+        with pytest.raises(RuntimeError):
+            await browser.get("/")
+    assert codes == [500]

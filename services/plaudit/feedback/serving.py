@@ -19,7 +19,7 @@ from plaudit.telemetry import http
 from plaudit.telemetry.http import Health
 
 LOOK_S = 5.0
-"""Between two looks at the database."""
+"""Between two looks at the database, and for one: it does not answer where it takes longer."""
 
 
 class LabelServer:
@@ -69,8 +69,8 @@ class LabelServer:
     async def look(self) -> None:
         """Asks the database how much there is to do; who asks for metrics and health hears of it."""
         try:
-            load = await asyncio.to_thread(self._store.load)
-        except SQLAlchemyError:
+            load = await asyncio.wait_for(asyncio.to_thread(self._store.load), LOOK_S)
+        except (SQLAlchemyError, TimeoutError):
             self._metrics.database_up.set(0)
             self._health = Health(False, "the database does not answer")
             return

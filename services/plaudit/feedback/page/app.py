@@ -62,7 +62,7 @@ def application(desk: Desk) -> Starlette:
             route("/admin/export/{form}.jsonl", admin.download, "GET"),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
-        middleware=[Middleware(Guard, url=desk.url)],
+        middleware=[Middleware(Guard, url=desk.url, count=desk.metrics.answered)],
         exception_handlers={OperationalError: _away, TimeoutError: _away, NotYours: _gone, HTTPException: _failed},
     )
     app.state.desk = desk

@@ -3,8 +3,10 @@
 - A page loads its own style and script and nothing else, whatever a model wrote into it; nobody may frame it.
 - A form of another site is refused, beside what the cookie's SameSite does.
 - A request is as large as a person may type.
+- Every answer is counted by its code; one that a handler failed to give too.
 """
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,10 +32,10 @@ class TooLarge(Exception):
 
 
 class Guard:
-    """ASGI middleware; `url` is where people reach the page."""
+    """ASGI middleware; `url` is where people reach the page, `count` hears of every answer's code."""
 
-    def __init__(self, app: ASGIApp, *, url: str) -> None:
-        self._app, self._own = app, urlsplit(url)
+    def __init__(self, app: ASGIApp, *, url: str, count: Callable[[int], None]) -> None:
+        self._app, self._own, self._count = app, urlsplit(url), count
         by_https = {"Strict-Transport-Security": "max-age=31536000"} if self._own.scheme == "https" else {}
         self._headers = HEADERS | by_https
 
@@ -47,6 +49,7 @@ class Guard:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
+                self._count(message["status"])
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
                 headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith("/static") else "no-store")
@@ -61,6 +64,10 @@ class Guard:
             if begun:
                 raise
             await PlainTextResponse(f"More than {MOST_BYTES >> 20} MiB.", 413)(scope, receive, sending)
+        except Exception:
+            if not begun:
+                self._count(500)  # which Starlette answers, outside of this
+            raise
 
     def _foreign(self, scope: Scope) -> bool:
         """Whether another site's page sends it. Programs that are no browsers say nothing of where they come from."""

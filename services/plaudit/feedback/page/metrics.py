@@ -25,13 +25,22 @@ class Metrics:
         )
         self.skipped = Counter("plaudit_label_skipped_total", "Tasks that somebody skipped.", registry=registry)
         self.undone = Counter("plaudit_label_undone_total", "What somebody took back.", registry=registry)
+        self.responses = Counter(
+            "plaudit_label_responses_total", "What browsers were answered, by code.", ["code"], registry=registry
+        )
         self.waiting = Gauge("plaudit_label_waiting_judgements", "That tasks want and nobody is at.", registry=registry)
         self.open = Gauge("plaudit_label_open_assignments", "Tasks that somebody is at.", registry=registry)
         self.database_up = Gauge("plaudit_label_database_up", "1: the database answers.", registry=registry)
         for kind in Kind:
             self.judgements.labels(kind)
+        for code in (200, 500, 503):
+            self.responses.labels(code)
 
     def judged(self, kind: Kind, seconds: float) -> None:
         """Somebody judged."""
         self.judgements.labels(kind).inc()
         self.seconds.labels(kind).observe(seconds)
+
+    def answered(self, code: int) -> None:
+        """A browser was."""
+        self.responses.labels(code).inc()
