@@ -1,7 +1,6 @@
 """The trainer's Job, as its manifest has it: joins the cluster, is told to go in the middle of a step, goes on."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -11,36 +10,13 @@ import pytest
 import yaml
 
 from plaudit.errors import TERMINATED, ConfigurationError
-from tests.deploy.rendering import named, overlay
 from tests.trainer.programs import settings_file
 
 from .machines import Machine, Network
-from .ray_nodes import BIN, QUICK, join, lead
+from .pods import Pod
+from .ray_nodes import join, lead
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(280)]
-
-
-class Pod:
-    """Runs what a manifest's container runs, with the files of its volumes in a folder."""
-
-    def __init__(self, kind: str, name: str, machine: Machine, settings: Path) -> None:
-        self._template = named(overlay("cluster"), kind, name)["spec"]["template"]["spec"]
-        self._container, self._machine, self._settings = self._template["containers"][0], machine, settings
-        self.grace: float = self._template["terminationGracePeriodSeconds"]
-
-    def start(self, log: Path, *overrides: str) -> "subprocess.Popen[str]":
-        command = self._container.get("command", ["plaudit"])  # else the image's
-        arguments = [one.replace("/etc/plaudit", str(self._settings)) for one in self._container["args"]]
-        environment = self._environment()
-        for name, value in environment.items():  # as a kubelet does
-            arguments = [one.replace(f"$({name})", value) for one in arguments]
-        return self._machine.start([*command, *arguments, *overrides], log, environment)
-
-    def _environment(self) -> dict[str, str]:
-        given = {one["name"]: one["value"] for one in self._container.get("env", []) if "value" in one}
-        path = f"{BIN}:{os.environ['PATH']}"
-        names = {"GRPC_DNS_RESOLVER": "native"}  # of /etc/hosts: there is no name server here
-        return {**QUICK, **given, **names, "POD_IP": self._machine.address, "PATH": path}
 
 
 def test_the_trainer_is_interrupted_in_a_step_and_the_same_job_goes_on(net: Network, tmp_path: Path) -> None:
