@@ -1,8 +1,11 @@
-"""How a service is told to end."""
+"""How a service is told to end, and what it does for as long as it lasts."""
 
 import asyncio
+import contextlib
 import os
 import signal
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -17,3 +20,15 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, received, number)
     return stop
+
+
+@contextlib.asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """`work` on the running loop until the block ends."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

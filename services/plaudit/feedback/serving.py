@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +13,7 @@ from plaudit.feedback.page.metrics import Metrics
 from plaudit.feedback.settings import LabelSettings
 from plaudit.feedback.store import Store
 from plaudit.outputs import json_line, write_text
-from plaudit.stopping import stop_on_signals
+from plaudit.stopping import in_background, stop_on_signals
 from plaudit.telemetry import http
 from plaudit.telemetry.http import Health
 
@@ -44,22 +43,12 @@ class LabelServer:
         told = http.application(self._metrics.registry, lambda: self._health)
         await self.look()
         await self._open.enter_async_context(http.serving(told, telemetry))
-        await self._open.enter_async_context(self._watching())
+        await self._open.enter_async_context(in_background(self._watch()))
         await self._open.enter_async_context(http.serving(application(desk), page, grace=self.settings.drain_timeout))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
-
-    @contextlib.asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         while True:

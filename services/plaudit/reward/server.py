@@ -6,7 +6,6 @@ drain    readiness NOT_SERVING -> wait for the balancer -> refuse new calls -> f
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,6 +19,7 @@ from plaudit.reward.interceptor import SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.servicer import RewardServicer
 from plaudit.reward.settings import ServerSettings
+from plaudit.stopping import in_background
 from plaudit.telemetry.http import Health, application, bind, serving
 from plaudit_protos.reward.v1 import reward_pb2
 from plaudit_protos.reward.v1.reward_pb2_grpc import add_RewardServiceServicer_to_server
@@ -61,7 +61,7 @@ class RewardServer:
         await self._health.set(LIVENESS, SERVING)
         await self._grpc.start()
         await self._open.enter_async_context(serving(application(self.metrics.registry, self._state), listener))
-        await self._open.enter_async_context(self._watching())
+        await self._open.enter_async_context(in_background(self._watch()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -119,16 +119,6 @@ class RewardServer:
         if away := self.catalog.away():
             return Health(False, f"the database of {', '.join(away)} is away")
         return Health(self._ready, "" if self._ready else "loading")
-
-    @contextlib.asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         """Measures how late the loop wakes, and tells how the models are.
