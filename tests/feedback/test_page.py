@@ -237,7 +237,7 @@ async def test_who_runs_it_sees_how_it_goes_and_others_do_not(server: LabelServe
             fields = Fields((await bob.get("/")).text).values
             await bob.post("/judge", data=fields | {"choice": "0", "seconds": "12"})
         page = (await ada.get("/admin")).text
-        assert "<b>2</b> of 3 wanted, 1 left" in page
+        assert "<b>2</b>; 1 of 3 wanted are left" in page
         rows = (await ada.get("/admin/export/preferences.jsonl")).text.splitlines()
         assert [json.loads(row) for row in rows] == list(export(store.judged(), Form.PREFERENCES))
         assert len(rows) == 2
