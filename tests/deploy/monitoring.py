@@ -10,7 +10,8 @@ import promql_parser
 import yaml
 from prometheus_client import CollectorRegistry
 
-from plaudit.reward.metrics import Metrics
+from plaudit.feedback.page import metrics as label
+from plaudit.reward import metrics as reward
 from plaudit.rollout.pool import PoolCounts
 from plaudit.trainer.metrics import TrainerMetrics
 
@@ -73,10 +74,20 @@ def _within(node: Any) -> Iterator[promql_parser.VectorSelector]:
 
 
 @functools.cache
+def registries() -> dict[str, CollectorRegistry]:
+    """What each program has at /metrics, by the job that scrapes it."""
+    return {
+        "plaudit-trainer": TrainerMetrics(PoolCounts, kl_target=6.0).registry,
+        "plaudit-reward": reward.Metrics().registry,
+        "plaudit-label": label.Metrics().registry,
+    }
+
+
+@functools.cache
 def exported() -> dict[str, set[str]]:
-    """The labels of each series that trainer and reward server export, by its name."""
+    """The labels of each series that the programs export, by its name."""
     found: dict[str, set[str]] = {}
-    for registry in (TrainerMetrics(PoolCounts, kl_target=6.0).registry, Metrics().registry):
+    for registry in registries().values():
         for family in registry.collect():
             for ending in SAMPLES.get(family.type, ()):
                 found[family.name + ending] = _labels(registry, family.name) | (

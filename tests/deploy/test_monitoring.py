@@ -17,7 +17,11 @@ TARGET = {"job", "namespace", "pod"}  # labels that the monitors give to every s
 RECORDED = {rule["record"] for rule in rules("recording")}
 EVERYWHERE = expressions()
 ALERTS = {rule["alert"]: rule for rule in rules("alerts")}
-ELSEWHERE = {"kube_job_failed": {"job_name", "condition"}}  # of kube-state-metrics
+ELSEWHERE = {
+    "kube_job_failed": {"job_name", "condition"},  # of kube-state-metrics
+    "kubelet_volume_stats_available_bytes": {"persistentvolumeclaim"},  # of the kubelet
+    "kubelet_volume_stats_capacity_bytes": {"persistentvolumeclaim"},
+}
 ON_DEMAND = {  # explained where they are named in docs, too seldom wanted for a panel
     "process_virtual_memory_bytes",
     "process_open_fds",
@@ -87,7 +91,7 @@ def test_dashboards_are_as_their_program_writes_them(tmp_path: Path) -> None:
 
 def test_dashboards_are_told_apart_and_their_panels_too() -> None:
     every = dashboards().values()
-    assert {"PPO training", "Reward serving"} == {one["title"] for one in every}
+    assert {"PPO training", "Reward serving", "Labelling"} == {one["title"] for one in every}
     assert len({one["uid"] for one in every}) == len(every)
     for one in every:
         numbers = [panel["id"] for panel in one["panels"]]

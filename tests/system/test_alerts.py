@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 
-from plaudit.reward.metrics import Metrics
-from plaudit.rollout.pool import PoolCounts
-from plaudit.trainer.metrics import TrainerMetrics
-from tests.deploy.monitoring import groups, rules
+from tests.deploy.monitoring import groups, registries, rules
 
 pytestmark = [
     pytest.mark.system,
@@ -78,12 +75,17 @@ def values(text: str) -> str:
 def series(name: str) -> str:
     """With the labels of a target."""
     name, _, own = name.rstrip("}").partition("{")
-    of_server = name.startswith("plaudit_reward_") and not name.startswith("plaudit_reward_client_")
-    job = "" if "job=" in own else f'job="{"plaudit-reward" if of_server else "plaudit-trainer"}"'
+    job = "" if "job=" in own else f'job="{job_of(name)}"'
     labels = ", ".join(filter(None, (own, job, 'namespace="plaudit"', 'pod="p-0"')))
     return f"{name}{{{labels}}}"
 
 
-@pytest.mark.parametrize("registry", [TrainerMetrics(PoolCounts, kl_target=6.0).registry, Metrics().registry])
-def test_prometheus_has_nothing_to_say_against_the_pages(registry: CollectorRegistry) -> None:
-    assert promtool("check", "metrics", given=generate_latest(registry).decode()) == ""
+def job_of(name: str) -> str:
+    """Who exports a series; the trainer has the reward client's too."""
+    own = (job for job in ("plaudit-reward", "plaudit-label") if name.startswith(job.replace("-", "_")))
+    return "plaudit-trainer" if name.startswith("plaudit_reward_client_") else next(own, "plaudit-trainer")
+
+
+@pytest.mark.parametrize("job", registries())
+def test_prometheus_has_nothing_to_say_against_the_pages(job: str) -> None:
+    assert promtool("check", "metrics", given=generate_latest(registries()[job]).decode()) == ""

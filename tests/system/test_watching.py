@@ -1,21 +1,28 @@
 """A real Prometheus scrapes a real run and its reward server: everything on the dashboards shows something, what goes
 wrong is told, and not told any more when it is mended."""
 
+import itertools
 import math
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from plaudit.feedback.database import open_database
+from plaudit.feedback.store import Store
+from plaudit.feedback.tasks import Answer, Kind, Task
 from plaudit.reward.folder import write
 from plaudit.reward.rendering import Rendering
 from plaudit_client import RewardClient, ScoreItem, TextPair
 from tests.deploy.monitoring import dashboards, groups, panels, rules, selected
+from tests.feedback.labelling import labelling
 from tests.reward import tiny_models
 from tests.reward.people import at_the_desk
 from tests.reward.processes import process
@@ -132,7 +139,8 @@ def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
         "limits": {"cache_items": 100},
     }
     run_at = f"127.0.0.1:{free_port()}"
-    targets = {"plaudit-reward": served["http_address"], "plaudit-trainer": run_at}
+    page_at = f"127.0.0.1:{free_port()}"
+    targets = {"plaudit-reward": served["http_address"], "plaudit-trainer": run_at, "plaudit-label": page_at}
     with watching(tmp_path / "watch", targets) as watch:
         shown = Shown(watch)
         with (
@@ -148,13 +156,15 @@ def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
             until(lambda: "WorkerRestartLoop" in watch.firing(), PATIENCE_S, "the dying workers to be told")
             killer.stop()
         until(lambda: "RewardNoReadyReplica" in watch.firing(), PATIENCE_S, "the reward server to be missed")
+        until(lambda: "LabelDown" in watch.firing(), PATIENCE_S, "the labelling page to be missed")
         with (
             goes_well(tmp_path / "well", served["address"], run_at),
             process(tmp_path / "again", **served),
             asked_of_people(served["address"], f"sqlite:///{tmp_path}/judgements.db"),
+            people_judge(tmp_path / "label", page_at),
         ):
             until(lambda: watch.query("plaudit_trainer_steps_total > 3"), PATIENCE_S, "steps")
-            told = {"KLHigh", "WorkerRestartLoop", "RewardNoReadyReplica"}
+            told = {"KLHigh", "WorkerRestartLoop", "RewardNoReadyReplica", "LabelDown", "LabelReplicaDown"}
             until(lambda: not told & watch.firing().keys(), PATIENCE_S, f"silence of {told}")
             until(shown.all, PATIENCE_S, f"numbers of {shown.nothing_yet}")
 
@@ -162,22 +172,50 @@ def test_what_is_watched_shows_what_happens(tmp_path: Path) -> None:
 @contextmanager
 def asked_of_people(address: str, database: str) -> Iterator[None]:
     """Something new all the time."""
+    numbers = itertools.count()
+    with (
+        RewardClient(address, model="people", timeout=PATIENCE_S) as client,
+        at_the_desk(database),
+        again_and_again(lambda: client.score([ScoreItem(TextPair("", str(next(numbers))))])),
+    ):
+        yield
+
+
+@contextmanager
+def people_judge(folder: Path, http_address: str) -> Iterator[None]:
+    """In the labelling page: somebody judges, takes it back, judges again, and passes the next one on."""
+    folder.mkdir()
+    url = f"sqlite:///{folder}/label.db"
+    store = Store(open_database(url))
+    store.add_tasks(Task(str(at), Kind.RATING, "prompt", (Answer("a"),)) for at in range(1000))
+    turns = itertools.cycle(("/judge", "/undo", "/judge", "/skip"))
+    with labelling(folder, url, f"http_address={http_address}") as service:
+        browser = httpx.Client(base_url=service.url, cookies={"plaudit-label": store.add_person("Ada")})
+
+        def take_turn() -> None:
+            assignment = browser.get("/").text.partition('data-assignment="')[2].partition('"')[0]
+            browser.post(next(turns), data={"assignment": assignment, "submission": uuid.uuid4().hex, "choice": "4"})
+
+        with browser, again_and_again(take_turn):
+            yield
+
+
+@contextmanager
+def again_and_again(act: Callable[[], object]) -> Iterator[None]:
+    """Five times a second, in a thread."""
     over = threading.Event()
 
-    def ask() -> None:
-        number = 0
+    def go_on() -> None:
         while not over.wait(0.2):
-            number += 1
-            client.score([ScoreItem(TextPair("", str(number)))])
+            act()
 
-    with RewardClient(address, model="people", timeout=PATIENCE_S) as client, at_the_desk(database):
-        asking = threading.Thread(target=ask)
-        asking.start()
-        try:
-            yield
-        finally:
-            over.set()
-            asking.join()
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def runs_away(folder: Path, reward: str, run_at: str) -> AbstractContextManager["subprocess.Popen[str]"]:

@@ -1,4 +1,4 @@
-"""Writes the two dashboards under dashboards/: a panel is a line here and a page of JSON there.
+"""Writes the dashboards under dashboards/: a panel is a line here and a page of JSON there.
 
     python deploy/components/monitoring/dashboards.py
 
@@ -246,6 +246,34 @@ SERVING: Rows = {
 }  # fmt: skip
 
 
+LABELLING: Rows = {
+    "People": [
+        Panel("Judgements per hour", "none", {
+            "{{kind}}": "3600 * sum by (kind) (rate(plaudit_label_judgements_total{@}[$__rate_interval]))",
+        }, stacked=True),
+        Panel("Time of a judgement", "s", quantiles("plaudit_label_judgement_seconds{@}", 0.5, 0.95, by="kind")),
+        Panel("To do", "none", {
+            "judgements that nobody is at": "max(plaudit_label_waiting_judgements{@})",
+            "tasks that somebody is at": "max(plaudit_label_open_assignments{@})",
+        }, about="Replicas count the same ones."),
+        Panel("Passed on, taken back", "none", {
+            "skipped": "sum(increase(plaudit_label_skipped_total{@}[$__rate_interval]))",
+            "undone": "sum(increase(plaudit_label_undone_total{@}[$__rate_interval]))",
+        }),
+    ],
+    "Service": [
+        Panel("Answers by their code", "reqps", {
+            "{{code}}": "sum by (code) (rate(plaudit_label_responses_total{@}[$__rate_interval]))",
+        }, about="Probes are among them: 200.", stacked=True),
+        Panel("Database", "none", {"{{pod}}": "plaudit_label_database_up{@}"}, about="1: it answers."),
+        Panel("Memory", "bytes", {"{{pod}}": 'process_resident_memory_bytes{@, job="plaudit-label"}'}),
+        Panel("Processor", "none", {
+            "{{pod}}": 'rate(process_cpu_seconds_total{@, job="plaudit-label"}[$__rate_interval])',
+        }),
+    ],
+}  # fmt: skip
+
+
 def dashboard(title: str, rows: Rows, present: str) -> dict[str, Any]:
     """One of them; `present` is a metric that every target of it has."""
     return {
@@ -289,6 +317,7 @@ def _panels(rows: Rows) -> Iterator[dict[str, Any]]:
 DASHBOARDS = {
     "ppo-training.json": dashboard("PPO training", TRAINING, "plaudit_trainer_step"),
     "reward-serving.json": dashboard("Reward serving", SERVING, "plaudit_reward_ready"),
+    "labelling.json": dashboard("Labelling", LABELLING, "plaudit_label_database_up"),
 }
 
 
