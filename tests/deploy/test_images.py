@@ -19,11 +19,13 @@ import httpx
 import pytest
 import yaml
 
+from plaudit.errors import DependencyUnreachable
 from plaudit_client import RewardClient, ScoreItem, TextPair
 from tests.reward.serving import DIGITS
 from tests.system.machines import children
 from tests.system.watching import until
 
+from .containers import container_of
 from .rendering import DEPLOY, ROOT, named, of_kind, overlay
 
 SUITE = "bookworm"
@@ -157,6 +159,27 @@ def test_the_trainers_image_has_what_its_manifests_run(buildah: Buildah, tmp_pat
     image.prints([*demo["command"], *demo["args"][:-1], "world"], log, {"/data": data})
     assert (data / "demo/data/practice.jsonl").exists()
     check_ray(image, log)
+
+
+def test_the_labelling_image_serves_the_page_and_knows_postgresql(buildah: Buildah, tmp_path: Path) -> None:
+    image, log = Image(buildah, "labelling"), tmp_path / "log"
+    (tmp_path / "label.yaml").write_text("database: sqlite:////tmp/judgements.db\n")
+    tmp_path.chmod(0o755)
+    arguments = container_of("cluster", "Deployment", "labelling")["args"]
+    here = ["address=127.0.0.1:50953", "http_address=127.0.0.1:50954"]
+    mounted = {"/etc/plaudit": tmp_path}
+    with image.running(image.entered([*arguments, *here]), log, mounted) as page:
+        until(lambda: answer(50954, "/health") == 200, 120, "the page")
+        assert answer(50953, "/in") == 200
+        assert answer(50953, "/static/page.js") == 200
+        [first] = children(page.pid)
+        os.kill(first, signal.SIGTERM)
+        assert page.wait(60) == 0
+    nobody = image.entered([*arguments, *here, "database=postgresql://plaudit@127.0.0.1:1/plaudit"])
+    with image.running(nobody, log, mounted) as page:
+        assert page.wait(60) == DependencyUnreachable.exit_code
+    with image.running(["python", "-c", "import torch"], log) as light:
+        assert light.wait(60) == 1
 
 
 def check_ray(image: Image, log: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -122,6 +123,7 @@ def test_the_page_outlives_its_database_and_takes_what_is_under_way_with_it(net:
             sent = half_sent(browser, page)
         process.send_signal(signal.SIGTERM)
         until(lambda: not pod.passes("livenessProbe"), 10, "it to let nobody else in")
+        time.sleep(3)  # a slow line
         sent.sendall(b"1")
         assert sent.recv(1000).startswith(b"HTTP/1.1 303")
         assert process.wait(pod.grace) == 0, log.read_text()
