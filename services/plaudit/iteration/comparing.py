@@ -55,7 +55,7 @@ def compare(plan: Plan, number: int, reward_models: RewardServerSettings | None)
 
 def beside(number: int) -> dict[str, int]:
     """Rounds that one is compared with, by what they are to it; the first policy is round 0."""
-    return {} if number == 0 else {"first": 0} if number == 1 else {"first": 0, "previous": number - 1}
+    return {"first": 0, "previous": number - 1} if number else {}
 
 
 def read_evaluated(folder: Path) -> list[Row]:

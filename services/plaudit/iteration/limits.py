@@ -8,6 +8,7 @@ TENTATIVE = 0.667
 """Krippendorff (Content Analysis, ch. 11): below this alpha not even tentative conclusions."""
 FEW_PEOPLE = 5
 LITTLE_BETTER_THAN_CHANCE = 0.6
+LITTLE_EXPLAINED = 0.2
 OFTEN_CUT = 0.05
 
 
@@ -33,7 +34,9 @@ def _of_judgement(judged: Sequence[Round], people: int) -> Iterator[str]:
 
 
 def _of_reward_model(judged: Sequence[Round]) -> Iterator[str]:
-    last = judged[-1].accuracy if judged else None
+    last, fit = (judged[-1].accuracy, judged[-1].fit) if judged else (None, None)
+    if fit is not None and fit.value < LITTLE_EXPLAINED:
+        yield f"The last reward model explains little of what held-out ratings differ in: R² {fit:.2f}."
     if last is not None and last.value < LITTLE_BETTER_THAN_CHANCE:
         yield f"The last reward model agrees with {last.scaled(100):.1f} % of held-out judgements; 50 is chance."
 
