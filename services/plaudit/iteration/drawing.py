@@ -15,7 +15,7 @@ from plaudit.policy.loading import load_config, load_stop_token_ids
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings
 from plaudit.reward_server import ready, score_item
-from plaudit.rollout.cluster import start_ray
+from plaudit.rollout.cluster import MOST_LOCAL_CPUS, start_ray
 from plaudit.rollout.pool import RayRolloutPool
 from plaudit.trainer.prompts import place_in_passes, read_prompts
 from plaudit.trainer.samples import kl_by_request
@@ -67,7 +67,7 @@ class Drawing:
             asked = settings.uncertain_first
             self._ensemble = None if asked is None else _ensemble(stack.enter_context(ready(asked)))
             self._learner = None if settings.reference is None else self._beside(settings)
-            stack.callback(start_ray(settings.ray_address, num_cpus=max(1, settings.rollout.workers)).close)
+            stack.callback(start_ray(settings.ray_address, num_cpus=MOST_LOCAL_CPUS).close)
             self._pool = RayRolloutPool(settings.rollout, settings.policy)
             stack.callback(self._pool.close)
             self._stack = stack.pop_all()

@@ -129,13 +129,12 @@ class Plan:
         rounds = range(1, number + 1) if self.settings.label.learn_from == "all" else [number]
         held_out = [str(self.round(one) / "held_out.jsonl") for one in range(1, number + 1)]
         own = {
-            "base": self.first,
             "data": DataSettings(source=[str(self.round(one) / "judged.jsonl") for one in rounds]),
             "output": self.reward_model_folder(number, member),
         }
         if self.settings.label.held_out:
             own["eval_data"] = DataSettings(source=held_out)
-        defaults = {"eval_fraction": 0, **({"loss": LOSS[kind]} if kind in LOSS else {})}
+        defaults = {"base": self.first, "eval_fraction": 0, **({"loss": LOSS[kind]} if kind in LOSS else {})}
         seeded = _seeded(given, self.settings.seed, member)
         return _settings(RewardModelSettings, "reward_model", {**defaults, **seeded}, own)
 

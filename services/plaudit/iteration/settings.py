@@ -88,7 +88,7 @@ class IterateSettings:
     train: dict[str, Any]  # `plaudit train`, without folder, policy, reference, reward
     sft: dict[str, Any] | None = None  # `plaudit sft`, without policy, output
     label: LabelSettings = LabelSettings()
-    reward_model: dict[str, Any] = field(default_factory=dict)  # `plaudit reward-model`, without base, data, output
+    reward_model: dict[str, Any] = field(default_factory=dict)  # `plaudit reward-model`, without data, output
     members: Count = 1  # reward models a round, alike but for their seeds: an ensemble
     # What a round's PPO starts from. `first`: every round anew, as Bai et al. 2022 and InstructGPT did.
     start: Literal["previous", "first"] = "previous"

@@ -11,6 +11,8 @@ from ray._private.services import canonicalize_bootstrap_address
 from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError, DependencyUnreachable, first_line
 
+MOST_LOCAL_CPUS = 1024
+"""What a local Ray hands out: more than there are, for ranks and workers take turns, and the pool may grow."""
 _PROBE_EVERY_S = 0.5
 
 

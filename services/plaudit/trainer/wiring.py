@@ -16,7 +16,7 @@ from plaudit.policy.loading import load_config, load_stop_token_ids, load_tokeni
 from plaudit.ppo.kl import kl_controller
 from plaudit.ppo.learner import Learner, LocalLearner
 from plaudit.ppo.scores import ScoreShaper
-from plaudit.rollout.cluster import start_ray
+from plaudit.rollout.cluster import MOST_LOCAL_CPUS, start_ray
 from plaudit.rollout.engine import TRANSFORMERS
 from plaudit.rollout.pool import RayRolloutPool
 from plaudit.telemetry import tracing
@@ -49,8 +49,6 @@ from plaudit.trajectory import Prompt, Sampling
 
 PROMPTS, HELD_OUT = "prompts.data", "prompts.held_out"
 """What they are called in a checkpoint."""
-MOST_LOCAL_CPUS = 1024
-"""What a local Ray hands out: more than there are, for ranks and workers take turns, and the pool may grow."""
 
 
 def drive(settings: TrainSettings, *, engine: str = TRANSFORMERS) -> int:
