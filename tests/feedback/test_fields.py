@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.feedback.page.asking import shown
-from plaudit.feedback.page.fields import fields_of, read_draft, verdict_of
+from plaudit.feedback.asking import shown
+from plaudit.feedback.fields import fields_of, read_draft, verdict_of
 from plaudit.feedback.records import Asked
 from plaudit.feedback.tasks import Answer, Demonstration, Kind, Ranks, Rating, Task, Thumb, Verdict, WrongVerdict
 

@@ -14,5 +14,7 @@ reliability.py   how far each person can be relied on
 consensus.py     what is most likely right, by all who were asked
 scale.py         one number for each answer, and for each model: bradley_terry.py, elo.py
 summary.py       all of it, for whoever runs the work; as text: summary_report.py
-label.py         `plaudit label`: serving.py with the page in page/, terminal.py, and what comes in and goes out
+label.py         `plaudit label`: what comes in and goes out, and where people judge:
+                 serving.py with the page in page/, terminal.py; asking.py: a task as both show it, fields.py: as
+                 it is filled in
 """

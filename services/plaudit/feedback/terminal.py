@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from plaudit.feedback.page.asking import Said, Shown, shown
-from plaudit.feedback.page.fields import verdict_of
+from plaudit.feedback.asking import Said, Shown, shown
+from plaudit.feedback.fields import verdict_of
 from plaudit.feedback.records import AlreadyJudged, Asked, Person
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, WrongVerdict

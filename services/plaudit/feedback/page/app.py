@@ -25,10 +25,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from plaudit.feedback.asking import shown
+from plaudit.feedback.fields import MOST_CHARACTERS, read_draft, verdict_of
 from plaudit.feedback.page import admin
-from plaudit.feedback.page.asking import shown
 from plaudit.feedback.page.desk import Desk
-from plaudit.feedback.page.fields import MOST_CHARACTERS, read_draft, verdict_of
 from plaudit.feedback.page.guard import Guard
 from plaudit.feedback.page.requests import COOKIE, Handler, desk_of, read_form, signed_in
 from plaudit.feedback.records import AlreadyJudged, NotYours, Person

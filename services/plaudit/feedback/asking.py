@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from plaudit.feedback.page.fields import fields_of, names_of
+from plaudit.feedback.fields import fields_of, names_of
 from plaudit.feedback.records import Asked
 from plaudit.feedback.tasks import Kind
 from plaudit.trajectory import Message
