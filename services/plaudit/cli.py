@@ -97,6 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
         if missing.startswith("plaudit"):
             raise
         extra = ON_DEMAND.get(missing, command.extra)
+        if command.extra == "train" and extra == "feedback":
+            extra = "train"  # which has it all
         print(f"plaudit {parsed.command}: needs {missing}: pip install 'plaudit[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
