@@ -137,6 +137,8 @@ def test_who_waits_for_people_may_leave_and_come_back(tmp_path: Path) -> None:
     path = waiting_for_people(tmp_path)
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         process = start(path)
+        assert process.stderr is not None
+        assert any("round-1/judge" in line for line in process.stderr), "it has begun, and not its imports alone"
         until = time.monotonic() + 60
         while not (tmp_path / "run/judgements.db").exists():
             assert time.monotonic() < until
@@ -146,7 +148,7 @@ def test_who_waits_for_people_may_leave_and_come_back(tmp_path: Path) -> None:
             assert time.monotonic() < until
             time.sleep(0.05)
         database.close()
-        time.sleep(0.5)
+        time.sleep(1.0)
         assert process.poll() is None
         process.send_signal(number)
         assert finish(process)[0] == code
