@@ -76,7 +76,7 @@ def _command_lines() -> Iterator[str]:
             continue
 
 
-@pytest.mark.timeout(900)  # about a minute where nobody else is at work
+@pytest.mark.long  # about a minute where nobody else is at work
 def test_a_run_is_killed_without_a_warning_and_goes_on_to_its_end(
     tmp_path: Path, labeller: tuple[Labeller, str]
 ) -> None:
