@@ -58,7 +58,7 @@ def lock_folder(folder: Path) -> TextIO:
     except OSError:
         file.close()
         raise DependencyUnreachable(
-            f"another process trains in {folder}: wait until it has ended, or give this run a folder of its own "
+            f"another process is at work in {folder}: wait until it has ended, or give this run a folder of its own "
             "(folder=...)"
         ) from None
     return file

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from plaudit.feedback.bias import bias, bias_by_person, off
+from plaudit.feedback.bias import Bias, bias, off
 from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task
 
@@ -36,8 +36,13 @@ def crowd(goes_by: str, seed: int) -> list[Judgement]:
     return judgements
 
 
+def by_person(judgements: list[Judgement]) -> dict[str, Bias]:
+    people = dict.fromkeys(one.person for one in judgements)
+    return {person: bias(one for one in judgements if one.person == person) for person in people}
+
+
 def test_each_person_goes_by_something_else() -> None:
-    found = bias_by_person([one for goes_by in ("length", "place", "neither") for one in crowd(goes_by, 3)])
+    found = by_person([one for goes_by in ("length", "place", "neither") for one in crowd(goes_by, 3)])
     for person, (longer, earlier) in {"length": (0.8, 0.5), "place": (0.5, 0.8), "neither": (0.5, 0.5)}.items():
         for estimate, expected in ((found[person].longer, longer), (found[person].earlier, earlier)):
             assert estimate is not None
@@ -66,19 +71,19 @@ def test_who_goes_by_place_is_marked_and_hardly_anybody_else() -> None:
                 shown = (0, 1) if draw.random() < 0.5 else (1, 0)
                 texts = ("x" * draw.randint(1, 50), "y" * draw.randint(1, 50))
                 judgements.append(ranked(texts, draw.choice([(1, 2), (2, 1), (1, 1)]), shown, f"P{person}"))
-        marked += any(off(bias_by_person(judgements)).values())
+        marked += any(off(by_person(judgements)).values())
     assert marked <= 12
-    found = off(bias_by_person([*judgements, *crowd("place", seed=1), *crowd("length", seed=2)]))
+    found = off(by_person([*judgements, *crowd("place", seed=1), *crowd("length", seed=2)]))
     assert {person: names for person, names in found.items() if names} == {"place": ("earlier",), "length": ("longer",)}
 
 
 def test_longer_answers_that_everybody_prefers_are_nobodys_bias() -> None:
     everybody = [one for seed in range(5) for one in crowd("length", seed)]
     theirs = [Judgement(one.task, f"P{at // 300}", *_rest(one)) for at, one in enumerate(everybody)]
-    assert not any(off(bias_by_person(theirs)).values())
+    assert not any(off(by_person(theirs)).values())
     alone = [ranked(("a", "bb"), (2, 1), (0, 1))] * 30
-    assert off(bias_by_person(alone)) == {"Ada": ("earlier",)}, "there are no others to go by length with"
-    assert off(bias_by_person(alone[:5])) == {"Ada": ()}, "of few it may be chance"
+    assert off(by_person(alone)) == {"Ada": ("earlier",)}, "there are no others to go by length with"
+    assert off(by_person(alone[:5])) == {"Ada": ()}, "of few it may be chance"
 
 
 def _rest(one: Judgement) -> tuple:

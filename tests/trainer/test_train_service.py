@@ -58,7 +58,7 @@ def test_two_processes_never_train_in_one_folder(
     first = start(path)
     wait_for(tmp_path / "run/config.yaml", first)
     assert main(["train", str(path)]) == 69
-    assert "another process trains in" in capsys.readouterr().err
+    assert "another process is at work in" in capsys.readouterr().err
     first.kill()
     first.communicate()
 

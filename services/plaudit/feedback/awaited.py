@@ -43,10 +43,9 @@ class Awaited:
         ended, people = self._ended(keys)
         nothing = Heard(people=people)
         found = {key: Heard(skipped=skipped, people=people) if skipped else nothing for key, skipped, _ in ended}
-        for some in lots([key for key, _, judged in ended if judged]):
-            for said in self._store.judged(some):
-                before = found[said.task.key]
-                found[said.task.key] = replace(before, judgements=(*before.judgements, said))
+        for said in self._store.judged(key for key, _, judged in ended if judged):
+            before = found[said.task.key]
+            found[said.task.key] = replace(before, judgements=(*before.judgements, said))
         return found
 
     def look(self, tasks: Mapping[str, Task]) -> dict[str, Heard]:

@@ -7,7 +7,6 @@ how far somebody goes by length is seen beside the others.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -36,14 +35,6 @@ def bias(judgements: Iterable[Judgement]) -> Bias:
     ranked = [judgement for judgement in judgements if isinstance(judgement.verdict, Ranks)]
     here = [judgement for judgement in ranked if judgement.seconds > 0]  # elsewhere nobody knows what was shown first
     return Bias(_mean(_share(one, _lengths(one)) for one in ranked), _mean(_share(one, _places(one)) for one in here))
-
-
-def bias_by_person(judgements: Iterable[Judgement]) -> dict[str, Bias]:
-    """Of each."""
-    theirs: dict[str, list[Judgement]] = defaultdict(list)
-    for judgement in judgements:
-        theirs[judgement.person].append(judgement)
-    return {person: bias(said) for person, said in theirs.items()}
 
 
 def off(biases: Mapping[str, Bias]) -> dict[str, tuple[str, ...]]:

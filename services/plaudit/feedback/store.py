@@ -18,10 +18,10 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sqlalchemy import select, true, update
+from sqlalchemy import ColumnElement, select, true, update
 from sqlalchemy.orm import Session
 
 from plaudit.feedback import counts
@@ -291,9 +291,16 @@ class Store:
 
         return self._database.attempt(work)
 
-    def judged(self, keys: Collection[str] | None = None) -> Iterator[Judgement]:
-        """All that stands, or of the tasks of these keys, `AT_ONCE` at most; oldest first."""
-        of = true() if keys is None else TaskRow.key.in_(keys)
+    def judged(self, keys: Iterable[str] | None = None) -> Iterator[Judgement]:
+        """All that stands, or of the tasks of these keys, in lots of a query's; each oldest first."""
+        if keys is None:
+            yield from self._judged(true())
+        else:
+            for some in lots(keys):
+                yield from self._judged(TaskRow.key.in_(some))
+
+    def _judged(self, of: ColumnElement[bool]) -> Iterator[Judgement]:
+        """Of the tasks that this is true of."""
         how = (JudgementRow.comment, JudgementRow.flagged, JudgementRow.seconds, JudgementRow.created_at)
         standing = (
             said(AssignmentRow.task_id, AnnotatorRow.name, JudgementRow.verdict, AssignmentRow.shown, *how)

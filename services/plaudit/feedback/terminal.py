@@ -72,7 +72,7 @@ class Session:
         for turn in task.conversation:
             self.console.print(_panel(turn, "blue"))
         for place, answer in enumerate(task.answers, start=1):
-            title = f"{answer.name}" if asked.task.kind is not Kind.COMPARE else f"{place}"
+            title = str(place) if asked.task.kind is Kind.COMPARE else answer.name
             self.console.print(_panel(answer, "white", title))
         if task.again or asked.draft:
             self._show_before(task)

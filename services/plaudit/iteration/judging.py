@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from plaudit.errors import DependencyUnreachable, RunFailed, first_line
 from plaudit.feedback.agreement import agreements
-from plaudit.feedback.database import AT_ONCE, open_database
+from plaudit.feedback.database import open_database
 from plaudit.feedback.exporting import Form, export
 from plaudit.feedback.reading import read_tasks
 from plaudit.feedback.records import Judgement
@@ -72,8 +72,7 @@ def round_tasks(plan: Plan, number: int) -> list[Task]:
 
 def judgements_of(store: Store, tasks: Sequence[Task]) -> list[Judgement]:
     """All that stands."""
-    parts = (tasks[at : at + AT_ONCE] for at in range(0, len(tasks), AT_ONCE))
-    return [one for part in parts for one in store.judged([task.key for task in part])]
+    return list(store.judged(task.key for task in tasks))
 
 
 def summary(said: Sequence[Judgement]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from plaudit.errors import RunFailed
-from plaudit.feedback.database import AT_ONCE
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.iteration.settings import LabellerSettings
@@ -72,10 +71,7 @@ def _stars(score: float, labeller: LabellerSettings) -> int:
 
 def _unsaid(store: Store, tasks: Sequence[Task], model: str) -> dict[str, list[int]]:
     """By task, which of its judgements are not there."""
-    said: set[tuple[str, str]] = set()
-    for at in range(0, len(tasks), AT_ONCE):
-        keys = [task.key for task in tasks[at : at + AT_ONCE]]
-        said |= {(one.task.key, one.person) for one in store.judged(keys)}
+    said = {(one.task.key, one.person) for one in store.judged(task.key for task in tasks)}
     return {
         task.key: [time for time in range(task.wanted) if (task.key, name(model, time)) not in said] for task in tasks
     }
