@@ -94,8 +94,9 @@ def ended_round(
     agreement = {"compare": {"alpha": estimate(0.5), "tasks": 10, "people": 2}}
     told = {"tasks": 10, "judgements": 20, "people": 2, "flagged": 1, "model": None, "agreement": agreement}
     (folder / "judged.json").write_text(json.dumps(told | (judged or {})))
-    for model in plan.reward_model_folders(number):
-        model.mkdir()
-        (model / "held_out.json").write_text(json.dumps({"accuracy": estimate(0.7)}))
+    trained = plan.reward_model(number)
+    for model in trained.folders:
+        model.mkdir(parents=True)
         (model / "plaudit_reward.json").write_text(json.dumps({"version": f"version{number}"}))
+    (trained.output / "held_out.json").write_text(json.dumps({"accuracy": estimate(0.7)}))
     (folder / "ppo.done").write_text(json.dumps({"seconds": 61.5, "ended_at": 0.0}))

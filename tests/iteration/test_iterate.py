@@ -88,7 +88,7 @@ def test_a_run_is_killed_without_a_warning_and_goes_on_to_its_end(
     process.communicate()
     assert left_behind(tmp_path) == []
     done = {file: file.read_text() for file in folder.rglob("*.done")}
-    assert {file.stem for file in done} == {"respond", "evaluate", "generate", "judge", "reward_model-1"}
+    assert {file.stem for file in done} == {"respond", "evaluate", "generate", "judge", "reward_model"}
     judged = [prompt for prompt in judge.asked if prompt.startswith("the cat")]
     assert 12 <= len(judged) <= 24
 
@@ -171,7 +171,12 @@ def test_a_run_killed_at_every_stage_ends_as_one_never_killed(tmp_path: Path, la
     _, address = labeller
     prompts = {"source": str(tmp_path / "prompts.jsonl")}
     draw = {"prompts": prompts, "count": 12, "workers": 1, "uncertain_first": True}
-    path = settings_file(tmp_path, address, generate=draw, rounds=2, members=2, seed=3)
+    several = {
+        "training": {"max_steps": 1, "batch_size": 4},
+        "rendering": {"max_tokens": 64},
+        "ensemble": {"members": 2},
+    }
+    path = settings_file(tmp_path, address, generate=draw, rounds=2, reward_model=several, seed=3)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert finish(start(path, f"folder={whole}"))[0] == 0
     stages = [file.relative_to(whole) for file in sorted(whole.rglob("*.done"), key=lambda file: file.stat().st_mtime)]

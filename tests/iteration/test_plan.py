@@ -30,7 +30,7 @@ def test_without_a_count_every_round_asks_for_other_answers_to_all_prompts(tmp_p
 def test_a_reward_model_learns_from_all_rounds_or_from_its_own_and_is_measured_on_all(
     tmp_path: Path, learn_from: str, rounds: list[int]
 ) -> None:
-    asked = plan(tmp_path, rounds=3, label={"learn_from": learn_from}).reward_model(3, 1)
+    asked = plan(tmp_path, rounds=3, label={"learn_from": learn_from}).reward_model(3)
     assert asked.data.sources == [str(tmp_path / f"run/round-{one}/judged.jsonl") for one in rounds]
     assert asked.eval_data is not None
     assert asked.eval_data.sources == [str(tmp_path / f"run/round-{one}/held_out.jsonl") for one in (1, 2, 3)]
@@ -46,15 +46,17 @@ def test_the_kind_of_judgement_decides_what_is_drawn_and_what_is_learnt(
     tmp_path: Path, kind: str, row: str, loss: str
 ) -> None:
     found = plan(tmp_path, label={"kind": kind})
-    assert (found.generate(1, None).row, found.reward_model(1, 1).loss) == (row, loss)
+    assert (found.generate(1, None).row, found.reward_model(1).loss) == (row, loss)
 
 
-def test_members_of_an_ensemble_differ_in_their_seeds_and_are_served_as_one(tmp_path: Path) -> None:
-    found = plan(tmp_path, members=3)
-    assert [found.reward_model(1, member).training.seed for member in (1, 2, 3)] == [0, 1, 2]
+def test_members_of_an_ensemble_are_served_as_one(tmp_path: Path) -> None:
+    found = plan(tmp_path, reward_model={"ensemble": {"members": 3}})
     first, *members = found.server(1).models
     assert first.ensemble is not None
     assert list(first.ensemble.members) == [one.name for one in members]
+    assert [one.model for one in members] == [
+        str(tmp_path / f"run/round-1/reward_model/member-{place}") for place in range(3)
+    ]
 
 
 @pytest.mark.parametrize(("start", "reference", "expected"), [

@@ -26,7 +26,7 @@ from .runs import settings
         ({"label": {"model": {"lowest": 1, "highest": 1}}}, "highest 1 is not above lowest 1"),
         ({"label": {"database": "judgements"}}, "database: no URL"),
         ({"generate": {"prompts": {"source": "x"}, "per_prompt": 1}}, "set generate.per_prompt to 2 or more"),
-        ({"generate": {"prompts": {"source": "x"}, "uncertain_first": True}}, "set members to 2 or more"),
+        ({"generate": {"prompts": {"source": "x"}, "uncertain_first": True}}, "set reward_model.ensemble"),
     ],
 )
 def test_a_wrong_setting_is_named_and_nothing_begins(

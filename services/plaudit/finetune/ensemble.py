@@ -79,7 +79,7 @@ def train_members(settings: RewardModelSettings, found: list[Member], train: Cal
 
 def _alone(settings: RewardModelSettings, place: int) -> RewardModelSettings:
     training = replace(settings.training, seed=settings.training.seed + place)
-    return replace(settings, training=training, output=settings.output / f"member-{place}", ensemble=None)
+    return replace(settings, training=training, output=settings.folders[place], ensemble=None)
 
 
 def _folds(settings: RewardModelSettings, training: Any, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:

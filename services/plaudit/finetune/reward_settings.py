@@ -47,6 +47,12 @@ class RewardModelSettings:
     ensemble: EnsembleSettings | None = None  # `output` then holds a folder for each, and how to serve them
     training: TrainingSettings = TrainingSettings()
 
+    @property
+    def folders(self) -> list[Path]:
+        """Of the models that come of it: the only one, or an ensemble's members."""
+        members = 0 if self.ensemble is None else self.ensemble.members
+        return [self.output / f"member-{place}" for place in range(members)] or [self.output]
+
     def __post_init__(self) -> None:
         if self.loss != "bradley_terry" and self.center_rewards_coefficient is not None:
             raise ValueError(f"center_rewards_coefficient is of bradley_terry: with {self.loss}, leave it out")

@@ -49,7 +49,7 @@ def iterate(plan: Plan, stages: Stages) -> None:
     for number in range(1, plan.settings.rounds + 1):
         _generate(plan, stages, number)
         stages.work(plan.round(number) / "judge", partial(judge, plan, number))
-        _reward_models(plan, stages, number)
+        _reward_model(plan, stages, number)
         _learn(plan, stages, number)
         print(f"report: {report.write(plan)}", flush=True)
     print(f"policy: {card.write(plan)}", flush=True)
@@ -76,10 +76,11 @@ def _generate(plan: Plan, stages: Stages, number: int) -> None:
         stages.program("generate", path, asked, left=asked.output)
 
 
-def _reward_models(plan: Plan, stages: Stages, number: int) -> None:
-    """3. One, or an ensemble."""
-    for member, folder in enumerate(plan.reward_model_folders(number), start=1):
-        stages.program("reward-model", folder, plan.reward_model(number, member), left=folder)
+def _reward_model(plan: Plan, stages: Stages, number: int) -> None:
+    """3. One, which is trained anew where it was stopped, or an ensemble, which goes on with the next member."""
+    asked = plan.reward_model(number)
+    left = asked.output if asked.ensemble is None else None
+    stages.program("reward-model", plan.round(number) / "reward_model", asked, left=left)
 
 
 def _learn(plan: Plan, stages: Stages, number: int) -> None:

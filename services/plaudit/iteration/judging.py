@@ -121,7 +121,7 @@ def _wait(store: Store, tasks: Sequence[Task], enough: float) -> None:
 def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, Any]) -> None:
     folder, settings = plan.round(number), plan.settings
     held_out = held_out_keys(said, settings.label.held_out, settings.seed)
-    form = FORMS[plan.reward_model(number, 1).loss]
+    form = FORMS[plan.reward_model(number).loss]
     learnt = _rows((one for one in said if one.task.key not in held_out), form, folder / JUDGED)
     measured = _rows((one for one in said if one.task.key in held_out), form, folder / HELD_OUT)
     if not learnt or (settings.label.held_out and not measured):

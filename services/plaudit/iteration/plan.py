@@ -8,7 +8,7 @@
       round-1/
         generate.yaml  tasks.jsonl        what is judged
         judged.jsonl  held_out.jsonl      judgements to learn from, and to measure with
-        reward_model-1.yaml  reward_model-1/
+        reward_model.yaml  reward_model/  of an ensemble, a folder for each member
         serve.yaml  serve.log             those, over gRPC while PPO and the evaluation run
         ppo.yaml  ppo/                    a run folder like any other
         evaluate.yaml  responses.jsonl  evaluation.json  evaluation.jsonl
@@ -55,7 +55,7 @@ class Plan:
         """For files that others read."""
         self.sft()
         self.train(1)
-        self.reward_model(1, 1)
+        self.reward_model(1)
 
     def round(self, number: int) -> Path:
         """Its folder; 0 is the first policy's."""
@@ -123,34 +123,25 @@ class Plan:
             reference=self.first,
         )
 
-    def reward_model(self, number: int, member: int) -> RewardModelSettings:
-        """One of a round's; they differ in their seeds."""
+    def reward_model(self, number: int) -> RewardModelSettings:
+        """A round's, or its ensemble."""
         given, kind = self.settings.reward_model, self.settings.label.kind
         rounds = range(1, number + 1) if self.settings.label.learn_from == "all" else [number]
         held_out = [str(self.round(one) / "held_out.jsonl") for one in range(1, number + 1)]
         own = {
             "data": DataSettings(source=[str(self.round(one) / "judged.jsonl") for one in rounds]),
-            "output": self.reward_model_folder(number, member),
+            "output": self.round(number) / "reward_model",
         }
         if self.settings.label.held_out:
             own["eval_data"] = DataSettings(source=held_out)
         defaults = {"base": self.first, "eval_fraction": 0, **({"loss": LOSS[kind]} if kind in LOSS else {})}
-        seeded = _seeded(given, self.settings.seed, member)
-        return _settings(RewardModelSettings, "reward_model", {**defaults, **seeded}, own)
-
-    def reward_model_folder(self, number: int, member: int) -> Path:
-        """Of one."""
-        return self.round(number) / f"reward_model-{member}"
-
-    def reward_model_folders(self, number: int) -> list[Path]:
-        """Of all of a round."""
-        return [self.reward_model_folder(number, member) for member in range(1, self.settings.members + 1)]
+        return _settings(RewardModelSettings, "reward_model", {**defaults, **_seeded(given, self.settings.seed)}, own)
 
     def server(self, number: int) -> ServerSettings:
         """A round's reward models; of several, the ensemble answers where none is named."""
         models: list[dict[str, Any]] = [
             {"name": f"round-{number}-{member}", "model": str(folder)}
-            for member, folder in enumerate(self.reward_model_folders(number), start=1)
+            for member, folder in enumerate(self.reward_model(number).folders, start=1)
         ]
         if len(models) > 1:
             models.insert(0, {"name": f"round-{number}", "ensemble": {"members": [one["name"] for one in models]}})
@@ -199,12 +190,12 @@ def _without_password(settings: IterateSettings) -> IterateSettings:
     return replace(settings, label=replace(settings.label, database=without_password(settings.label.database)))
 
 
-def _seeded(given: Mapping[str, Any], seed: int, member: int = 1) -> dict[str, Any]:
+def _seeded(given: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The settings of a supervised stage, its seed that of the run unless they name one."""
     training = given.get("training", {})
     if not isinstance(training, dict):  # the program will say so
         return dict(given)
-    return {**given, "training": {**training, "seed": training.get("seed", seed) + member - 1}}
+    return {**given, "training": {"seed": seed, **training}}
 
 
 def _settings(kind: type[S], key: str, given: Mapping[str, Any], own: Mapping[str, Any]) -> S:

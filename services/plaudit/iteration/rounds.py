@@ -10,7 +10,7 @@ from plaudit.iteration import comparing, judging
 from plaudit.iteration.plan import Plan
 from plaudit.iteration.stages import seconds
 from plaudit.report.run_folder import Sample
-from plaudit.uncertainty import Estimate, mean
+from plaudit.uncertainty import Estimate
 
 HELD_OUT, RECORD = "held_out.json", "plaudit_reward.json"
 """What `plaudit reward-model` measured, and what it says of itself."""
@@ -44,7 +44,7 @@ class Round:
     figures: dict[str, Any]  # evaluation.json
     samples: list[Sample] = field(repr=False)
     labelled: Labelled | None = None
-    accuracy: Estimate | None = None  # of the reward models on held-out judgements, the mean over members
+    accuracy: Estimate | None = None  # of the reward model, or the members' mean, on held-out judgements
     fit: Estimate | None = None  # R² instead, where judgements are ratings
     reward_models: tuple[str, ...] = ()  # versions
     seconds: dict[str, float] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def _read(plan: Plan) -> Iterator[Round]:
 
 
 def _judged(plan: Plan, number: int, figures: dict[str, Any], found: list[Sample]) -> Round:
-    measured, folders = _measured(plan, number), plan.reward_model_folders(number)
+    measured, folders = _measured(plan, number), plan.reward_model(number).folders
     return Round(
         number,
         figures,
@@ -106,24 +106,13 @@ def _labelled(folder: Path) -> Labelled:
 
 
 def _measured(plan: Plan, number: int) -> dict[str, Estimate | None]:
-    """Members are alike but for their seeds: of several, each one's error is about as large as their mean's."""
-    folders = plan.reward_model_folders(number)
-    told = [_json(folder / HELD_OUT) for folder in folders if (folder / HELD_OUT).is_file()]
-    return {
-        name: _mean([found for one in told if (found := estimate(one.get(name)))]) for name in ("accuracy", "r_squared")
-    }
-
-
-def _mean(found: list[Estimate]) -> Estimate | None:
-    if not found:
-        return None
-    return Estimate(mean([one.value for one in found]).value, found[0].standard_error, found[0].n)
+    path = plan.reward_model(number).output / HELD_OUT
+    told = _json(path) if path.is_file() else {}
+    return {name: estimate(told.get(name)) for name in ("accuracy", "r_squared")}
 
 
 def _seconds(plan: Plan, number: int) -> dict[str, float]:
-    folder = plan.round(number)
-    paths = {name: plan.reward_model_folders(number) if name == "reward_model" else [folder / name] for name in STAGES}
-    return {name: sum(seconds(path) or 0.0 for path in listed) for name, listed in paths.items()}
+    return {name: seconds(plan.round(number) / name) or 0.0 for name in STAGES}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -89,7 +89,6 @@ class IterateSettings:
     sft: dict[str, Any] | None = None  # `plaudit sft`, without policy, output
     label: LabelSettings = LabelSettings()
     reward_model: dict[str, Any] = field(default_factory=dict)  # `plaudit reward-model`, without data, output
-    members: Count = 1  # reward models a round, alike but for their seeds: an ensemble
     # What a round's PPO starts from. `first`: every round anew, as Bai et al. 2022 and InstructGPT did.
     start: Literal["previous", "first"] = "previous"
     # What KL is measured from. `first`: one leash for all rounds, however many there are.
@@ -98,7 +97,7 @@ class IterateSettings:
     seed: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        if self.generate.uncertain_first and self.members < 2:
-            raise ValueError("generate.uncertain_first asks several reward models: set members to 2 or more")
+        if self.generate.uncertain_first and not self.reward_model.get("ensemble"):
+            raise ValueError("generate.uncertain_first asks several reward models: set reward_model.ensemble")
         if self.label.kind in (Kind.COMPARE, Kind.RANK) and self.generate.per_prompt < 2:
             raise ValueError(f"label.kind {self.label.kind} compares responses: set generate.per_prompt to 2 or more")
