@@ -177,7 +177,7 @@ def test_a_run_killed_at_every_stage_ends_as_one_never_killed(tmp_path: Path, la
         "ensemble": {"members": 2},
     }
     path = settings_file(tmp_path, address, generate=draw, rounds=2, reward_model=several, seed=3)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole, killed = tmp_path / "whole/run", tmp_path / "killed/run"  # keys of tasks name the run
     assert finish(start(path, f"folder={whole}"))[0] == 0
     stages = [file.relative_to(whole) for file in sorted(whole.rglob("*.done"), key=lambda file: file.stat().st_mtime)]
     for stage in stages:
