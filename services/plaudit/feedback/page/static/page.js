@@ -268,7 +268,7 @@ if (form) {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    form.elements.seconds.value = seconds().toFixed(1);
+    form.elements.seconds.value = Math.max(seconds(), 0.001).toFixed(3); // 0 says that nobody knows
     const action = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action");
     if (action === "/judge" && list && !list.classList.contains("ordered")) { complain("Put the answers in order first."); return; }
     if (action === "/undo") await saveDraft(); // this one comes back
