@@ -118,12 +118,13 @@ def _report(
         ("bag of words - length rule", paired_difference(words, length)),
     ]
     training, lora = settings.training, settings.base.lora
+    learnt = f"LoRA of rank {lora.rank} on {lora.target_modules}" if lora else "all weights"
     lines = [
         f"{len(model)} pairs scored by models that did not see them, {int((~scored).sum())} longer than "
         f"{settings.rendering.max_tokens} tokens and left out; base {Path(settings.base.model).name} in "
         f"{settings.base.dtype}, {training.epochs:g} epochs, batch {training.batch_size}, learning rate "
         f"{training.learning_rate:g}, dropout {'on' if settings.dropout else 'off'}, "
-        f"{f'LoRA of rank {lora.rank}' if lora else 'all weights'}, votes: {how}; {seconds / 60:.0f} minutes.",
+        f"{learnt}, votes: {how}; {seconds / 60:.0f} minutes.",
         "",
         "| % | estimate | standard error | 95 % interval |",
         "|---|---:|---:|---:|",
@@ -142,16 +143,26 @@ def _row(name: str, found: Estimate) -> str:
 def _settings(arguments: argparse.Namespace) -> RewardModelSettings:
     return RewardModelSettings(
         base=PolicySettings(
-            model=arguments.base, dtype=arguments.dtype, lora=arguments.lora and LoraSettings(rank=arguments.lora)
+            model=arguments.base, dtype=arguments.dtype, lora=_lora(arguments.lora, arguments.lora_layers)
         ),
         data=DataSettings(source=arguments.data),
         output=arguments.output,
         rendering=Rendering(max_tokens=arguments.max_tokens, truncation="left_prompt"),
         dropout=arguments.dropout,
         training=TrainingSettings(
-            epochs=arguments.epochs, learning_rate=arguments.learning_rate, seed=arguments.seed, warmup=0.1
+            epochs=arguments.epochs,
+            learning_rate=arguments.learning_rate,
+            seed=arguments.seed,
+            warmup=0.1,
+            micro_batch_size=4,  # pads little
         ),
     )
+
+
+def _lora(rank: int | None, layers: list[str] | None) -> LoraSettings | None:
+    if rank is None:
+        return None
+    return LoraSettings(rank=rank) if layers is None else LoraSettings(rank=rank, target_modules=layers)
 
 
 def _parse() -> argparse.Namespace:
@@ -164,6 +175,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--lora", type=int, help="its rank; without, all weights learn")
+    parser.add_argument("--lora-layers", nargs="+", help="those LoRA changes; without, every linear one")
     parser.add_argument("--votes", choices=votes.HOW, default="majority", help="what is learnt of a row's `votes`")
     parser.add_argument("--dropout", action="store_true")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")

@@ -18,6 +18,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference, RewardTrainer
 from plaudit.finetune.bradley_terry import pair_losses
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.sampling import PaddingLittle
 from plaudit.finetune.token_rows import Fitting, Ids, render_sides
 from plaudit.finetune.training import trainer_arguments
 from plaudit.preferences.agreement import Agreement, agreement
@@ -90,7 +91,7 @@ def pairs_trainer(
         pad_to_multiple_of=None,
         eval_strategy="no" if held_out is None else "epoch",
     )
-    trainer: Trainer = PairsTrainer(
+    trainer = PairsTrainer(
         model=model,
         args=config,
         data_collator=PairsCollator(pad_token_id=int(tokenizer.pad_token_id)),
@@ -99,6 +100,7 @@ def pairs_trainer(
         processing_class=tokenizer,
         callbacks=[callback],
     )
+    trainer.lengths = training.lengths
     return trainer
 
 
@@ -111,7 +113,7 @@ class PairsCollator(DataCollatorForPreference):
         return super().torch_call(examples) | told
 
 
-class PairsTrainer(RewardTrainer):
+class PairsTrainer(PaddingLittle, RewardTrainer):
     """trl's with the loss below. The `accuracy` in its log takes a tie's first side for the chosen one."""
 
     args: RewardConfig

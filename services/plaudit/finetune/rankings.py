@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, Trai
 from plaudit.finetune.bradley_terry import pair_losses
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.sampling import PaddingLittle
 from plaudit.finetune.token_rows import Fitting, Ids, padded_ids, render_sides
 from plaudit.finetune.training import trainer_arguments
 from plaudit.preferences.agreement import Agreement, agreement
@@ -75,7 +76,7 @@ def rankings_trainer(
     arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output, len(training))
     pad = int(tokenizer.pad_token_id)
     evaluated = "no" if held_out is None else "epoch"
-    return RankingTrainer(
+    trainer = RankingTrainer(
         model=model,
         args=TrainingArguments(**arguments, eval_strategy=evaluated, label_names=["pairs"]),
         data_collator=lambda elements: collate(elements, pad),
@@ -83,9 +84,11 @@ def rankings_trainer(
         eval_dataset=None if held_out is None else held_out.elements(settings.ties),
         callbacks=[callback],
     )
+    trainer.lengths = training.lengths
+    return trainer
 
 
-class RankingTrainer(Trainer):
+class RankingTrainer(PaddingLittle):
     """transformers' own with the loss below; trl's reads pairs alone."""
 
     loss_is_scaled_for_ga = False  # a mean over the rankings of a micro-batch, as trl's is one over its pairs

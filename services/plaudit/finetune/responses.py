@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, Trai
 
 from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.sampling import PaddingLittle
 from plaudit.finetune.token_rows import Fitting, padded_ids
 from plaudit.finetune.training import trainer_arguments
 
@@ -31,7 +32,7 @@ def responses_trainer(
     arguments: dict[str, Any] = trainer_arguments(settings.training, settings.base, settings.output, len(training))
     pad = int(tokenizer.pad_token_id)
     parts = [None if part is None else _dataset(part, labels(part)) for part in (training, held_out)]
-    return ResponsesTrainer(
+    trainer = ResponsesTrainer(
         model=model,
         args=TrainingArguments(**arguments, eval_strategy="no" if held_out is None else "epoch"),
         data_collator=lambda rows: collate(rows, pad),
@@ -40,9 +41,11 @@ def responses_trainer(
         compute_loss_func=loss,
         callbacks=[callback],
     )
+    trainer.lengths = training.lengths
+    return trainer
 
 
-class ResponsesTrainer(Trainer):
+class ResponsesTrainer(PaddingLittle):
     """transformers' own, its `compute_loss_func` with a loss for each row."""
 
     compute_loss_func: Loss

@@ -20,6 +20,7 @@ from plaudit.context import check_context, context_length
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.demonstrations import Demonstration, read_demonstrations
 from plaudit.finetune.progress import progress
+from plaudit.finetune.sampling import PaddingLittle
 from plaudit.finetune.sft_settings import SFTSettings
 from plaudit.finetune.training import (
     check_output,
@@ -137,6 +138,10 @@ def _tokenize_all(
     return columns
 
 
+class DemonstrationsTrainer(PaddingLittle, SFTTrainer):
+    """trl's."""
+
+
 def _fit(
     settings: SFTSettings,
     model: CausalLM,
@@ -157,7 +162,7 @@ def _fit(
     )
     measured = bool(held_out["input_ids"])
     with progress("fine-tuning", "loss", settings.output) as callback:
-        trainer = SFTTrainer(
+        trainer = DemonstrationsTrainer(
             model=model,
             args=config,
             train_dataset=Dataset.from_dict(training),
@@ -165,6 +170,7 @@ def _fit(
             processing_class=tokenizer,
             callbacks=[callback],
         )
+        trainer.lengths = [len(row) for row in training["input_ids"]]
         trainer.remove_callback(PrinterCallback)
         before = float(trainer.evaluate()["eval_loss"]) if measured else None
         trainer.train()

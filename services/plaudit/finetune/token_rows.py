@@ -53,6 +53,11 @@ class Fitting(Generic[J]):
         return [row for sides in self.ids for row in sides]
 
     @property
+    def lengths(self) -> list[int]:
+        """Of each judgement's longest response, in tokens."""
+        return [max(map(len, sides)) for sides in self.ids]
+
+    @property
     def weights(self) -> list[float]:
         """Of each judgement: 1 on average, so that equal ones, whichever they are, change nothing."""
         given = np.array([judgement.weight for judgement in self.judgements], np.float64)
