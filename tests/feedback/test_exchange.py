@@ -173,6 +173,9 @@ def test_rows_become_tasks(tmp_path: Path) -> None:
     row = {"prompt": "p", "response": "a", "source": "m1", "priority": 1.5}
     [urgent] = read_tasks(written(tmp_path, [row]), Kind.RATING)
     assert (urgent.priority, urgent.answers) == (1.5, (Answer("a", "m1"),))
+    plain, told = read_tasks(written(tmp_path, [row, row | {"instructions": "Be brief."}]), Kind.RATING)
+    assert (plain.instructions, told.instructions) == ("", "Be brief.")
+    assert plain.key == urgent.key != told.key, "asked otherwise it is another task"
     with pytest.raises(ConfigurationError, match="'priority' must be a finite number"):
         read_tasks(written(tmp_path, [row | {"priority": "high"}]), Kind.RATING)
     [written_by_people] = read_tasks(written(tmp_path, [{"prompt": "p"}]), Kind.DEMONSTRATION)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def signed_in(server: LabelServer, store: Store, name: str, role: Role | None = 
 
 def texts(kind: Kind, count: int, key: str = "k") -> Task:
     return Task(key, kind, "prompt", tuple(Answer(f"answer {at}") for at in range(count)))
+
+
+async def test_a_task_with_instructions_of_its_own_shows_them_in_place_of_the_others(
+    browser: httpx.AsyncClient, store: Store
+) -> None:
+    store.add_tasks([texts(Kind.THUMBS, 1)])
+    assert "Be kind." in (await browser.get("/")).text
+    store.add_tasks([replace(texts(Kind.THUMBS, 1, "other"), instructions="Is it <b>true</b>?", priority=1)])
+    await browser.post("/skip", data=Fields((await browser.get("/")).text).values)
+    page = (await browser.get("/")).text
+    assert "Is it &lt;b&gt;true&lt;/b&gt;?" in page
+    assert "Be kind." not in page
 
 
 async def test_whoever_has_no_token_is_asked_for_it(server: LabelServer, store: Store) -> None:

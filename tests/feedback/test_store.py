@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable
-from plaudit.feedback.database import Database, open_database
+from plaudit.feedback.database import Database, _engine, _migrate, open_database
 from plaudit.feedback.records import AlreadyJudged, Asked, NotYours, Person
 from plaudit.feedback.schema import Base, Role
 from plaudit.feedback.store import LEASE_S, Store
-from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, WrongVerdict
+from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, WrongVerdict
 from plaudit.trajectory import Message
 
 
@@ -344,6 +345,37 @@ def test_the_migrations_make_the_tables_of_the_schema(database: Database, url: s
         context = MigrationContext.configure(connection, opts={"include_object": compared})
         assert compare_metadata(context, Base.metadata) == []
     open_database(url).close()  # a second time nothing is left to do
+
+
+def test_a_service_of_the_version_before_goes_on_beside_a_new_one(url: str) -> None:
+    """Both on one database: neither its tasks nor those that it adds are lost."""
+    engine = _engine(url)
+    _migrate(engine, "0001")
+    added = text(
+        "INSERT INTO tasks (key, kind, prompt, answers, wanted, held, priority, created_at)"
+        " VALUES (:key, 'thumbs', '\"Hi\"', '[{\"text\": \"Hello\"}]', 1, 0, 0, 0)"
+    )
+    with engine.begin() as connection:
+        connection.execute(added, {"key": "before"})
+    database = open_database(url)
+    with engine.begin() as connection:
+        connection.execute(added, {"key": "after"})
+    found = Store(database, seed=0)
+    ada = person(found, "Ada")
+    for _ in range(2):
+        asked = ask(found, ada)
+        assert asked.task == Task(asked.task.key, Kind.THUMBS, "Hi", (Answer("Hello"),))
+        found.judge(ada, asked.assignment, "1", Thumb(True))
+    assert {said.task.key for said in found.judged()} == {"before", "after"}
+    database.close()
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database: Database, url: str) -> None:
+    with database.transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="newer version of plaudit"):
+        open_database(url)
 
 
 @pytest.mark.parametrize("wrong", ["judgements.db", "mysql://a/b", "sqlite", "nosuch://x"])

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +70,16 @@ def test_a_ranking_is_typed_as_letters() -> None:
     for unclear in ("", "a b", "a b d", "a a b", "a b c d", "1 2 3"):
         with pytest.raises(Unclear):
             read(asked, unclear)
+
+
+def test_what_to_go_by_is_said_once_and_again_after_something_else(store: Store) -> None:
+    own = "Is it [bold]true[/]?"
+    for at, instructions in enumerate(["", "", own, own, "", ""]):
+        store.add_tasks([Task(str(at), Kind.RATING, "p", (Answer("a"),), priority=-at, instructions=instructions)])
+    screen = Console(file=io.StringIO(), width=100)
+    Session(store, store.person("Ada"), screen, typed(*"333333"), "Be kind.").run()
+    told = re.findall(r"Be kind\.|Is it \[bold\]true\[/\]\?", screen.file.getvalue())
+    assert told == ["Be kind.", own, "Be kind."]
 
 
 def test_one_is_taken_back_another_skipped_and_the_rest_is_left(store: Store) -> None:

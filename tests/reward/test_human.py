@@ -79,6 +79,13 @@ async def test_candidates_are_judged_one_by_one_and_ranked_by_that(tmp_path: Pat
     assert [asked.task.kind for asked in desk.asked] == [Kind.RATING] * 4, "what was ranked is scored, and known"
 
 
+async def test_what_to_go_by_stands_in_the_task(tmp_path: Path):
+    async with serving(people(tmp_path, instructions="Is it true?")) as running:
+        with at_the_desk(url(tmp_path)) as desk:
+            await running.score(text("p", "x"))
+    assert [asked.task.instructions for asked in desk.asked] == ["Is it true?"]
+
+
 async def test_the_same_pair_is_asked_once_and_told_alike(tmp_path: Path):
     async with serving(people(tmp_path)) as running:
         calls = [asyncio.ensure_future(running.score(text("p", "xx"), text("p", "xx"))) for _ in range(3)]

@@ -41,6 +41,7 @@ class Shown:
     conversation: tuple[Said, ...]
     answers: tuple[Said, ...]
     fields: dict[str, str]  # all of the form's; empty ones were not touched
+    instructions: str  # its own
     again: bool  # it was judged, and that was taken back
 
 
@@ -55,6 +56,7 @@ def shown(asked: Asked) -> Shown:
         tuple(_said(turn.role, turn.content) for turn in turns),
         tuple(_said(_name(place, len(answers)), text) for place, text in enumerate(answers)),
         dict.fromkeys(names_of(asked.task), "") | fields_of(asked),
+        visible(asked.task.instructions),
         asked.before is not None,
     )
 

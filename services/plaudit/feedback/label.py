@@ -131,7 +131,7 @@ def _invite(settings: LabelSettings, store: Store, told: PersonSettings) -> int:
 def _terminal(settings: LabelSettings, store: Store, told: PersonSettings) -> int:
     from plaudit.feedback.terminal import judge_in_terminal
 
-    return judge_in_terminal(store, store.person(told.person))
+    return judge_in_terminal(store, store.person(told.person), settings.instructions)
 
 
 def _import(_: LabelSettings, store: Store, told: ImportSettings) -> int:

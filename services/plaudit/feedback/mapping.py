@@ -14,7 +14,7 @@ from plaudit.trajectory import Message
 def task_of(row: TaskRow) -> Task:
     prompt = row.prompt if isinstance(row.prompt, str) else tuple(Message(**turn) for turn in row.prompt)
     answers = tuple(Answer(**answer) for answer in row.answers)
-    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority)
+    task = Task(row.key, Kind(row.kind), prompt, answers, row.wanted, None, row.priority, row.instructions)
     return task if row.gold is None else replace(task, gold=read_verdict(task, row.gold))
 
 
@@ -28,6 +28,7 @@ def row_of(task: Task, now: float) -> TaskRow:
         wanted=task.wanted,
         held=0,
         priority=task.priority,
+        instructions=task.instructions,
         created_at=now,
     )
 

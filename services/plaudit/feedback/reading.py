@@ -10,15 +10,17 @@
     {prompt, chosen, rejected}, transcripts    a judgement, as in every shape that `plaudit reward-model` reads
 
 `id` names a task (else its content does), `sources` who wrote the responses (`source` of one), `priority` which tasks
-are asked first (the highest), `annotator` who judged. `gold` is the verdict that is right where that is known, such as
-{"ranks": [2, 1]}, {"stars": 1}, {"up": true}: whoever is asked such a task is judged by it. Of a chosen and a rejected
-one, a task has the answers in the order of their texts: two people who differ have judged the same task.
+are asked first (the highest), `instructions` what to go by, `annotator` who judged. `gold` is the verdict that is right
+where that is known, such as {"ranks": [2, 1]}, {"stars": 1}, {"up": true}: whoever is asked such a task is judged by
+it. Of a chosen and a rejected one, a task has the answers in the order of their texts: two people who differ have
+judged the same task.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict, WrongVerdict, read_verdict
 from plaudit.preferences.reading import Ranking, ranking_of
@@ -108,17 +110,18 @@ def _made(
     if len(sources) != len(texts):
         raise row.error("sources", f"has {len(sources)} entries for {len(texts)} responses")
     answers = tuple(Answer(texts[at], sources[at]) for at in (range(len(texts)) if order is None else order))
+    instructions = row.text("instructions") if row.get("instructions") is not None else ""
+    key = _key(row, [kind, prompt, [one.text for one in answers], *([instructions] if instructions else [])])
     try:
-        key = _key(row, kind, prompt, [one.text for one in answers])
-        return Task(key, kind, prompt, answers, wanted, None, _priority(row))
+        return Task(key, kind, prompt, answers, wanted, None, _priority(row), instructions)
     except ValueError as error:
         raise row.error("responses", f"do not fit: {error}") from None
 
 
-def _key(row: Row, kind: Kind, prompt: str | tuple[Message, ...], texts: list[str]) -> str:
+def _key(row: Row, content: list[Any]) -> str:
     if row.get("id") is not None:
         return row.text("id")
-    return hashlib.sha256(json.dumps([kind, prompt, texts]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
 
 
 def _sources(row: Row, texts: list[str]) -> list[str]:

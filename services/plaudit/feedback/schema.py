@@ -89,6 +89,7 @@ class TaskRow(Base):
     wanted: Mapped[int]
     held: Mapped[int]
     priority: Mapped[float]
+    instructions: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[float]
 
 

@@ -30,7 +30,7 @@ class LabelSettings:
     insecure_bind: bool = False  # needed for other than loopback: nothing here encrypts, put TLS in front
     url: str = ""  # where people reach the page, such as https://label.example.org; its address where empty
     title: str = "What do you think?"
-    instructions: str = ""  # shown above each task, in a fold
+    instructions: str = ""  # shown above each task that has none of its own, in a fold
     tasks: tuple[TaskSettings, ...] = ()  # added at the start, each once
     gold_every: Annotated[int, Field(gt=1)] = 10  # about one in so many is a question whose answer is known
     lease_minutes: Annotated[float, Field(gt=0)] = 30.0  # so long a task is one person's; then somebody else is asked

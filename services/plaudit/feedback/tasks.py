@@ -101,6 +101,7 @@ class Task:
     wanted: int = 1  # judgements, by as many people
     gold: Verdict | None = None  # the right one, where it is known: whoever judges is judged by it
     priority: float = 0.0  # higher ones are asked first
+    instructions: str = ""  # what to go by; where empty, what the service tells everybody
 
     def __post_init__(self) -> None:
         expected = ANSWERS.get(self.kind)

@@ -48,6 +48,8 @@ class Session:
     person: Person
     console: Console
     read: Callable[[str], str]  # a line; EOFError at the end
+    instructions: str = ""  # of tasks that have none of their own
+    told: str = ""  # the last ones: they are said again where others were said in between
     comment: str = ""
     flagged: bool = False
     began: float = field(default_factory=time.monotonic)
@@ -69,6 +71,7 @@ class Session:
         task = shown(asked)
         standing = self.store.standing(self.person)
         self.console.rule(f"{standing.judged} done, {standing.left} left")
+        self._instruct(task.instructions or self.instructions)
         for turn in task.conversation:
             self.console.print(_panel(turn, "blue"))
         for place, answer in enumerate(task.answers, start=1):
@@ -77,6 +80,13 @@ class Session:
         if task.again or asked.draft:
             self._show_before(task)
         self.console.print(f"[bold]{HINTS[asked.task.kind]}[/]   [dim]{COMMANDS}[/]")
+
+    def _instruct(self, instructions: str) -> None:
+        if instructions and instructions != self.told:
+            self.console.print(
+                Panel(Text(instructions), title="what to go by", title_align="left", border_style="green")
+            )
+        self.told = instructions
 
     def _show_before(self, task: Shown) -> None:
         before = ", ".join(f"{name} {text}" for name, text in task.fields.items() if text)
@@ -174,9 +184,9 @@ def _panel(said: Said, style: str, title: str | None = None) -> Panel:
     return Panel(Text(text), title=Text(title or said.name), title_align="left", subtitle=warning, border_style=style)
 
 
-def judge_in_terminal(store: Store, person: Person) -> int:
+def judge_in_terminal(store: Store, person: Person, instructions: str) -> int:
     """Returns the exit code."""
-    session = Session(store, person, Console(), input)
+    session = Session(store, person, Console(), input, instructions)
     judged = session.run()
     session.console.print(f"{judged} judged. Thank you.")
     return 0

@@ -62,7 +62,7 @@ class HumanSettings:
     database: str  # sqlite:///judgements.db or postgresql://user:password@host/name
     kind: Literal["rating", "thumbs"] = "rating"  # 1 to 5 stars become -1 to 1; up and down are 1 and -1
     wanted: Count = 1  # judgements of an item, by as many people: their mean counts
-    instructions: str = ""  # what people were told to go by: with another text, nothing said before counts
+    instructions: str = ""  # what people go by, shown with each: with another text, nothing said before counts
     skips: Count = 3  # so many people, or all, passed an item on: it has no score
     timeout: Seconds = 3600.0  # for one item, which then has none either
     withdraw: bool = True  # what nobody waits for any more, and nobody has seen, is not asked

@@ -83,8 +83,15 @@ class HumanModel:
         except RequestError as error:
             return error
         key = f"score/{self.card.version}/{_sha256([prompt, response])[:32]}"
-        kind, wanted, priority = Kind(self._settings.kind), self._settings.wanted, self._settings.priority
-        return Task(key, kind, prompt, (TaskAnswer(response),), wanted, priority=priority)
+        return Task(
+            key,
+            Kind(self._settings.kind),
+            prompt,
+            (TaskAnswer(response),),
+            self._settings.wanted,
+            priority=self._settings.priority,
+            instructions=self._settings.instructions,
+        )
 
     async def _judged(self, tasks: Collection[Task], deadline: Deadline) -> dict[str, Outcome]:
         """Of each, by key, once people are done or the time is over. Raises as `score`."""
