@@ -70,7 +70,7 @@ class Session:
     def _show(self, asked: Asked) -> None:
         task = shown(asked)
         standing = self.store.standing(self.person)
-        self.console.rule(f"{standing.judged} done, {standing.left} left")
+        self.console.rule(f"{standing.judged} done, {standing.left} to come")
         self._instruct(task.instructions or self.instructions)
         for turn in task.conversation:
             self.console.print(_panel(turn, "blue"))
