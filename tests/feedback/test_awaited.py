@@ -59,7 +59,7 @@ def test_what_is_awaited_is_asked_and_what_was_said_is_heard(store: Store, await
     said = {key: tuple(j.verdict.stars for j in one.judgements) for key, one in heard.items()}
     assert sorted(said.values()) == [(), (), (4, 5)], "what one has begun the other is asked first"
     assert sorted(one.unheard for one in heard.values()) == [0, 1, 2]
-    store.undo(ada)
+    store.undo(ada, None)
     assert sum(len(one.judgements) for one in awaited.heard(tasks).values()) == 1
 
 

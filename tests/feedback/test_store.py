@@ -8,19 +8,25 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable
+from plaudit.feedback import mapping
+from plaudit.feedback import store as store_module
 from plaudit.feedback.database import Database, _engine, _migrate, open_database
 from plaudit.feedback.records import AlreadyJudged, Asked, NotYours, Person
-from plaudit.feedback.schema import Base, Role
+from plaudit.feedback.schema import Base, Role, TaskRow
 from plaudit.feedback.store import LEASE_S, Store
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, WrongVerdict
 from plaudit.trajectory import Message
@@ -113,7 +119,7 @@ def test_what_is_missing_is_counted_by_task(store: Store) -> None:
     rate(store, ada)
     assert store.missing(keys) == 4
     assert store.missing([first.task.key]) == 1
-    store.undo(ada)
+    store.undo(ada, None)
     assert store.missing(keys) == 5
     for name in ("Grace", "Alan", "Edsger"):
         store.record(first.task, name, Rating(1))
@@ -245,7 +251,7 @@ def test_the_last_thing_said_can_be_taken_back(store: Store) -> None:
     ada = person(store, "Ada")
     first, second = rate(store, ada, 1), rate(store, ada, 2)
     third = ask(store, ada)
-    back = store.undo(ada)
+    back = store.undo(ada, third.assignment)
     assert back is not None
     assert (back.assignment, back.before) == (second.assignment, Rating(2))
     assert [said.task.key for said in store.judged()] == [first.task.key]
@@ -253,10 +259,130 @@ def test_the_last_thing_said_can_be_taken_back(store: Store) -> None:
     assert [said.verdict for said in store.judged()] == [Rating(1), Rating(5)]
     assert ask(store, ada).assignment == third.assignment
     store.skip(ada, third.assignment)
-    skipped = store.undo(ada)
+    skipped = store.undo(ada, None)
     assert skipped is not None
     assert skipped.before is None
-    assert store.undo(person(store, "Bob")) is None
+    assert store.undo(person(store, "Bob"), None) is None
+
+
+def test_taking_back_that_is_sent_twice_takes_one_thing_back(store: Store) -> None:
+    store.add_tasks(ratings(3))
+    ada = person(store, "Ada")
+    rate(store, ada, 1)
+    second, third = rate(store, ada, 2), ask(store, ada)
+    once, again = (store.undo(ada, third.assignment) for _ in range(2))
+    assert once == again
+    assert once is not None
+    assert (once.assignment, once.before) == (second.assignment, Rating(2))
+    assert ask(store, ada).assignment == second.assignment
+    assert [said.verdict for said in store.judged()] == [Rating(1)]
+
+
+OTHERS = {
+    "kind": Task("1", Kind.THUMBS, "p", (Answer("a"),)),
+    "prompt": Task("1", Kind.RATING, "q", (Answer("a"),)),
+    "answers": Task("1", Kind.RATING, "p", (Answer("b"),)),
+    "instructions": Task("1", Kind.RATING, "p", (Answer("a"),), instructions="Be brief."),
+}
+
+
+@pytest.mark.parametrize("differing", OTHERS)
+def test_another_task_of_the_same_key_is_refused(store: Store, differing: str) -> None:
+    """What was said of one would be taken as said of the other."""
+    task, other = Task("1", Kind.RATING, "p", (Answer("a"),)), OTHERS[differing]
+    store.record(task, "Ada", Rating(5))
+    assert store.add_tasks([task, Task("1", Kind.RATING, "p", (Answer("a", "a model"),), wanted=3)]) == 0
+    with pytest.raises(ConfigurationError, match=f"task '1' is there already, with other {differing}"):
+        store.add_tasks([other])
+    with pytest.raises(ConfigurationError, match="task '1' is there already"):
+        store.record(other, "Bob", Thumb(True) if other.kind is Kind.THUMBS else Rating(1))
+    with pytest.raises(ConfigurationError, match="task '2' is there already"):
+        store.add_tasks([replace(task, key="2"), replace(other, key="2")])
+    assert [said.task.key for said in store.judged()] == ["1"]
+
+
+def test_answers_in_another_order_are_another_task(store: Store) -> None:
+    task = Task("1", Kind.COMPARE, "p", (Answer("a"), Answer("b")))
+    store.record(task, "Ada", Ranks((1, 2)))
+    with pytest.raises(ConfigurationError, match="with other answers"):
+        store.record(replace(task, answers=task.answers[::-1]), "Bob", Ranks((2, 1)))
+
+
+def test_what_is_read_is_of_one_moment(store: Store, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody judges for the first time after the tasks were read and before the judgements are."""
+    store.add_tasks(ratings(2))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    rate(store, ada)
+    asked, read = ask(store, bob), mapping.task_of
+
+    def meanwhile(row: TaskRow) -> Task:
+        monkeypatch.setattr(store_module, "task_of", read)
+        Store(database).judge(bob, asked.assignment, "meanwhile", Rating(1))
+        return read(row)
+
+    monkeypatch.setattr(store_module, "task_of", meanwhile)
+    assert [said.person for said in store.judged()] == ["Ada"]
+    assert [said.person for said in store.judged()] == ["Ada", "Bob"]
+
+
+def at_once(work: Callable[[], object], times: int, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """As many threads, each held at `step` until the others are there too, if they ever are."""
+    barrier, do = Barrier(times), getattr(store_module, step)
+
+    def held(*arguments: object, **keywords: object) -> object:
+        with suppress(BrokenBarrierError):
+            barrier.wait(0.5)
+        return do(*arguments, **keywords)
+
+    monkeypatch.setattr(store_module, step, held)
+    with ThreadPoolExecutor(times) as pool:
+        for done in [pool.submit(work) for _ in range(times)]:
+            done.result(timeout=30)
+    monkeypatch.setattr(store_module, step, do)
+
+
+def held_places(database: Database) -> list[int]:
+    with database.reading() as session:
+        return list(session.scalars(select(TaskRow.held).order_by(TaskRow.key)))
+
+
+def test_a_place_is_given_back_once_however_often_it_is_asked_for(
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_tasks(ratings(1))
+    ada = person(store, "Ada")
+    asked = ask(store, ada)
+    at_once(lambda: store.skip(ada, asked.assignment), 2, monkeypatch, "_give_back")
+    assert held_places(database) == [0]
+    at_once(lambda: store.undo(ada, None), 2, monkeypatch, "_take")
+    assert held_places(database) == [1]
+
+
+def test_who_judges_while_the_time_runs_out_keeps_the_place(
+    store: Store, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_tasks(ratings(1))
+    ada = person(store, "Ada")
+    asked = ask(store, ada)
+    clock.now += LEASE_S
+    do: list[Callable[[], object]] = [
+        lambda: store.judge(ada, asked.assignment, "s", Rating(5)),
+        lambda: store.next(person(store, "Bob")),
+    ]
+    monkeypatch.setattr(store_module, "judgement_row", slow(store_module.judgement_row))
+    monkeypatch.setattr(store_module, "_give_back", slow(store_module._give_back))
+    with ThreadPoolExecutor(2) as pool:
+        _, asked_of_bob = [one.result(timeout=30) for one in [pool.submit(one) for one in do]]
+    assert held_places(database) == [1 + (asked_of_bob is not None)]
+    assert [said.verdict for said in store.judged()] == [Rating(5)]
+
+
+def slow(do: Callable[..., Any]) -> Callable[..., Any]:
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.3)
+        return do(*arguments)
+
+    return slowly
 
 
 def test_urgent_ones_come_first_and_what_others_have_begun(store: Store) -> None:

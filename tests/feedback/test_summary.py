@@ -157,7 +157,7 @@ def test_what_is_taken_back_does_not_count(store: Store, clock: Clock) -> None:
     assert asked is not None
     store.judge(person, asked.assignment, "x", Thumb(True), seconds=3, flagged=True)
     assert (store.progress().given, store.progress().left, store.progress().flagged) == (1, 0, 1)
-    store.undo(person)
+    store.undo(person, None)
     assert (store.progress().given, store.progress().left, store.progress().flagged) == (0, 1, 0)
     [ada] = store.people()
     assert (ada.judged, ada.flagged) == (0, 0)

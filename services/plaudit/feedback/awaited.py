@@ -70,7 +70,7 @@ class Awaited:
         of = AssignmentRow.task_id == TaskRow.id
         skipped, judged = (func.count().filter(AssignmentRow.state == state) for state in (State.SKIPPED, State.JUDGED))
         query = select(TaskRow.key, skipped, judged).outerjoin(AssignmentRow, of).group_by(TaskRow.key)
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
             rows = [row for some in lots(keys) for row in session.execute(query.where(TaskRow.key.in_(some)))]
         return [(key, passed, said) for key, passed, said in rows], people

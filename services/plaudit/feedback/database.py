@@ -1,7 +1,7 @@
 """A database of judgements, in SQLite or PostgreSQL: open it, bring its tables up to date, work in transactions."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +22,22 @@ MOST_ATTEMPTS = 50
 """Of a transaction: as many people may want one place at once."""
 MIGRATING = 7_115_212
 """The number of PostgreSQL's lock that whoever migrates holds: of several services that begin at once, one does."""
-SILENCE = {"connect_timeout": "10", "tcp_user_timeout": "20000"}
-"""How long a PostgreSQL that says nothing is waited for, in s and in ms, unless the URL says otherwise."""
+SILENCE = {
+    "connect_timeout": "10",  # seconds
+    "tcp_user_timeout": "20000",  # ms, for what was sent and not acknowledged
+    "keepalives_idle": "5",  # seconds: a machine that is gone acknowledges nothing any more, and sends nothing either
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "options": "-c statement_timeout=60000",  # ms, of one query: whoever asked has long gone
+}
+"""How long a PostgreSQL that says nothing is waited for, unless the URL says otherwise."""
+OVERTAKEN = ("40001", "40P01")
+"""PostgreSQL's: serialization failure, deadlock. The transaction begins again, and finds what the other one did."""
 DatabaseFailed = SQLAlchemyError
 """What a transaction raises where the database is away, or is not what it was."""
 
+READING = "plaudit_reading"
+"""The option of a connection that does not write."""
 AT_ONCE = 1000
 """Keys that one query may name: a database takes so many parameters."""
 
@@ -50,6 +61,9 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sessions = sessionmaker(engine, expire_on_commit=False)
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        looking = engine.execution_options(**snapshot if engine.dialect.name == "postgresql" else {READING: True})
+        self._looks = sessionmaker(looking, expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -57,11 +71,23 @@ class Database:
         with self._sessions() as session, session.begin():
             yield session
 
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """All that is read is of one moment; nobody who writes waits for it, nor it for them."""
+        with self._looks() as session, session.begin():
+            yield session
+
     def attempt(self, work: Callable[[Session], T]) -> T:
         """What `work` returns, in one transaction; from the start again where it, or a constraint, finds it outrun."""
         for _ in range(MOST_ATTEMPTS - 1):
-            with suppress(IntegrityError, Outrun), self.transaction() as session:
-                return work(session)
+            try:
+                with self.transaction() as session:
+                    return work(session)
+            except (IntegrityError, Outrun):
+                continue
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) not in OVERTAKEN:
+                    raise
         with self.transaction() as session:
             return work(session)
 
@@ -135,7 +161,9 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a reader that becomes a writer may be refused at once
+        # A reader that becomes a writer may be refused at once: who may write takes the lock before.
+        reading = connection.get_execution_options().get(READING, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _migrate(engine: Engine, revision: str = "head") -> None:
@@ -143,6 +171,7 @@ def _migrate(engine: Engine, revision: str = "head") -> None:
     config.set_main_option("script_location", "plaudit.feedback:migrations")
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))  # of many rows it takes its time
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATING})
         config.attributes["connection"] = connection
         try:

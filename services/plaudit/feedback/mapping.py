@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from plaudit.errors import ConfigurationError
 from plaudit.feedback.records import Asked
 from plaudit.feedback.schema import AssignmentRow, JudgementRow, TaskRow
 from plaudit.feedback.tasks import Answer, Kind, Task, Verdict, read_verdict, write_verdict
@@ -31,6 +32,23 @@ def row_of(task: Task, now: float) -> TaskRow:
         instructions=task.instructions,
         created_at=now,
     )
+
+
+def require_same(given: Task, known: Task) -> None:
+    """Raises ConfigurationError for two tasks of one key: what was said of one would be taken as said of the other.
+
+    Where an answer came from, how many people are wanted and how urgent it is may differ: what was there first holds.
+    """
+    compared = {
+        "kind": (given.kind, known.kind),
+        "prompt": (given.prompt, known.prompt),
+        "answers": ([one.text for one in given.answers], [one.text for one in known.answers]),
+        "instructions": (given.instructions, known.instructions),
+    }
+    if differing := [name for name, (one, other) in compared.items() if one != other]:
+        raise ConfigurationError(
+            f"task '{given.key}' is there already, with other {' and '.join(differing)}: give tasks ids that differ"
+        )
 
 
 def asked_of(session: Session, row: AssignmentRow) -> Asked:

@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, select, true, update
+from sqlalchemy import ColumnElement, Select, select, true, update
 from sqlalchemy.orm import Session
 
 from plaudit.feedback import counts
 from plaudit.feedback.counts import said
 from plaudit.feedback.database import Database, Outrun, lots
-from plaudit.feedback.mapping import asked_of, judgement_row, row_of, task_of
+from plaudit.feedback.mapping import asked_of, judgement_row, require_same, row_of, task_of
 from plaudit.feedback.records import (
     Activity,
     AlreadyJudged,
@@ -43,6 +43,7 @@ from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, R
 from plaudit.feedback.tasks import Task, Verdict, check, read_verdict
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Select[*tuple[Any, ...]])
 
 LEASE_S = 1800.0
 """As long a person may be at one task before somebody else is asked."""
@@ -102,20 +103,24 @@ class Store:
 
     def sign_in(self, token: str) -> Person | None:
         """Whose token it is; None of nobody."""
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.token_sha256 == _digest(token)))
             return None if row is None else Person(row.id, row.name, Role(row.role))
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     def add_tasks(self, tasks: Iterable[Task]) -> int:
-        """How many were new."""
-        new = {task.key: task for task in tasks}
+        """How many were new. ConfigurationError where another task has the key of one."""
+        new: dict[str, Task] = {}
+        for task in tasks:
+            require_same(task, new.setdefault(task.key, task))
 
         def work(session: Session) -> int:
             added = 0
             for keys in lots(new):
-                known = set(session.scalars(select(TaskRow.key).where(TaskRow.key.in_(keys))))
+                known = {row.key: row for row in session.scalars(select(TaskRow).where(TaskRow.key.in_(keys)))}
+                for row in known.values():
+                    require_same(new[row.key], task_of(row))
                 session.add_all(row_of(new[key], self._clock()) for key in keys if key not in known)
                 added += len(keys) - len(known)
             return added
@@ -142,12 +147,12 @@ class Store:
 
     def asked(self, person: Person, assignment: int) -> Asked:
         """A task that this person was asked. Raises NotYours."""
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return asked_of(session, _of(session, person, assignment))
 
     def _open(self, session: Session, person: Person) -> AssignmentRow | None:
         at = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.OPEN)
-        return session.scalar(select(AssignmentRow).where(at).order_by(AssignmentRow.asked_at).limit(1))
+        return session.scalar(_locked(select(AssignmentRow).where(at).order_by(AssignmentRow.asked_at).limit(1)))
 
     def _release(self, session: Session) -> None:
         """In a transaction of its own, in the order of the tasks: two of them never wait for each other."""
@@ -160,7 +165,7 @@ class Store:
     def _reopen(self, session: Session, person: Person) -> AssignmentRow | None:
         """A task that this person once had too long, and that still wants somebody."""
         mine = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.RELEASED)
-        rows = session.scalars(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at)).all()
+        rows = session.scalars(_locked(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at))).all()
         return next((row for row in rows if _take(session, row.task)), None)
 
     def _choose(self, session: Session, person: Person) -> TaskRow | None:
@@ -195,10 +200,13 @@ class Store:
 
     def save_draft(self, person: Person, assignment: int, draft: Any) -> None:
         """What is typed and not yet sent. Raises NotYours."""
-        with self._database.transaction() as session:
-            row = _of(session, person, assignment)
+
+        def work(session: Session) -> None:
+            row = _of(session, person, assignment, lock=True)
             if row.state in (State.OPEN, State.RELEASED):
                 row.draft = draft
+
+        self._database.attempt(work)
 
     def judge(
         self,
@@ -214,7 +222,7 @@ class Store:
         """`submission` is the page's own name for what it sends. Raises NotYours, AlreadyJudged, WrongVerdict."""
 
         def work(session: Session) -> None:
-            row = _of(session, person, assignment)
+            row = _of(session, person, assignment, lock=True)
             check(task_of(row.task), verdict)
             if _is_there(session, row, submission):
                 return
@@ -228,8 +236,9 @@ class Store:
         self._database.attempt(work)
 
     def record(self, task: Task, name: str, verdict: Verdict, *, created_at: float | None = None) -> bool:
-        """What somebody said elsewhere, once; whether it is new. Raises WrongVerdict.
+        """What somebody said elsewhere, once; whether it is new.
 
+        Raises WrongVerdict; ConfigurationError where another task has the key of this one.
         A person of this name who is not known yet has no token, and cannot sign in.
         """
         check(task, verdict)
@@ -238,6 +247,7 @@ class Store:
         def work(session: Session) -> bool:
             person = self._named(session, name)
             asked = session.scalar(select(TaskRow).where(TaskRow.key == task.key)) or row_of(task, now)
+            require_same(task, task_of(asked))
             session.add(asked)
             session.flush()
             mine = (AssignmentRow.task_id == asked.id) & (AssignmentRow.annotator_id == person.id)
@@ -262,8 +272,9 @@ class Store:
 
     def skip(self, person: Person, assignment: int, *, comment: str = "", flagged: bool = False) -> None:
         """Somebody else is asked. Raises NotYours; AlreadyJudged."""
-        with self._database.transaction() as session:
-            row = _of(session, person, assignment)
+
+        def work(session: Session) -> None:
+            row = _of(session, person, assignment, lock=True)
             if row.state == State.JUDGED:
                 raise AlreadyJudged(f"assignment {assignment}")
             if row.state == State.OPEN:
@@ -271,14 +282,24 @@ class Store:
             row.state, row.ended_at = State.SKIPPED, self._clock()
             row.comment, row.flagged = comment, flagged
 
-    def undo(self, person: Person) -> Asked | None:
-        """Takes back the last thing that this person said or skipped, and asks again; None where there is nothing."""
+        self._database.attempt(work)
+
+    def undo(self, person: Person, at: int | None) -> Asked | None:
+        """Takes back the last thing that this person said or skipped, and asks again; None where there is nothing.
+
+        `at` is the assignment on the screen, None where there is none. Where the person is at another one, this was
+        asked for before, and the answer did not arrive: it is that one.
+        """
         ended = (AssignmentRow.annotator_id == person.id) & AssignmentRow.ended_at.is_not(None)
         current = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
         last = select(AssignmentRow, JudgementRow).outerjoin(JudgementRow, current).where(ended)
-        last = last.order_by(AssignmentRow.ended_at.desc()).limit(1)
+        last = _locked(last.order_by(AssignmentRow.ended_at.desc()).limit(1))
 
         def work(session: Session) -> Asked | None:
+            _wait_for(session, person)
+            now = self._open(session, person)
+            if now is not None and now.id != at:
+                return asked_of(session, now)
             said = session.execute(last).first()
             if said is None:
                 return None
@@ -287,6 +308,8 @@ class Store:
                 _take(session, row.task, late=True)
             if judgement is not None:
                 judgement.withdrawn_at = self._clock()
+            if now is not None:
+                row.asked_at = min(row.asked_at, now.asked_at - 1e-3)  # before what is on the screen now
             return self._ask(session, row)
 
         return self._database.attempt(work)
@@ -310,7 +333,7 @@ class Store:
             .order_by(JudgementRow.id)
         )
         judged = select(TaskRow).where(of, TaskRow.id.in_(said(AssignmentRow.task_id)))
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             tasks = {row.id: task_of(row) for row in session.scalars(judged)}
             rows = session.execute(standing).all()
         for task, name, verdict, shown, *rest in rows:
@@ -339,7 +362,7 @@ class Store:
         return self._look(counts.people)
 
     def _look(self, query: Callable[[Session], T]) -> T:
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return query(session)
 
 
@@ -358,8 +381,19 @@ def _give_back(session: Session, task: TaskRow) -> None:
     session.execute(update(TaskRow).where(TaskRow.id == task.id).values(held=TaskRow.held - 1))
 
 
-def _of(session: Session, person: Person, assignment: int) -> AssignmentRow:
-    row = session.get(AssignmentRow, assignment)
+def _locked(query: Q) -> Q:
+    """Two who change one assignment do so one after the other, and each before the task's count of places."""
+    return query.with_for_update(of=AssignmentRow)
+
+
+def _wait_for(session: Session, person: Person) -> None:
+    """For whatever else this person does at the same moment."""
+    session.execute(select(AnnotatorRow.id).where(AnnotatorRow.id == person.id).with_for_update(key_share=True))
+
+
+def _of(session: Session, person: Person, assignment: int, *, lock: bool = False) -> AssignmentRow:
+    rows = select(AssignmentRow).where(AssignmentRow.id == assignment)
+    row = session.scalar(_locked(rows) if lock else rows)
     if row is None or row.annotator_id != person.id:
         raise NotYours(f"no assignment {assignment} of {person.name}")
     return row

@@ -107,7 +107,7 @@ class Session:
                     self.store.skip(self.person, asked.assignment, comment=rest or self.comment, flagged=self.flagged)
                     return False
                 case "u":
-                    if self.store.undo(self.person) is not None:
+                    if self.store.undo(self.person, asked.assignment) is not None:
                         return False
                     self.console.print("There is nothing to take back.")
                 case "c":

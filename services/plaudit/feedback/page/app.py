@@ -151,8 +151,10 @@ async def _skip(request: Request, desk: Desk, person: Person) -> Response:
     return RedirectResponse("/", 303)
 
 
-async def _undo(_: Request, desk: Desk, person: Person) -> Response:
-    if await asyncio.to_thread(desk.store.undo, person) is None:
+async def _undo(request: Request, desk: Desk, person: Person) -> Response:
+    fields = await read_form(request)
+    at = _assignment(fields) if "assignment" in fields else None
+    if await asyncio.to_thread(desk.store.undo, person, at) is None:
         return await _page(desk, person, "There is nothing to take back.")
     desk.metrics.undone.inc()
     return RedirectResponse("/", 303)
