@@ -156,6 +156,24 @@ def test_undo_and_skip_with_keys(browser: Browser, service: Service, store: Stor
     assert [said.verdict for said in store.judged()] == [Rating(5)]
 
 
+def test_who_was_signed_out_meanwhile_loses_nothing(browser: Browser, service: Service, store: Store) -> None:
+    store.add_tasks([task(Kind.DEMONSTRATION, 0)])
+    with person(browser, service, store, "Ada") as page:
+        token = store.add_person("Ada")
+        page.fill("textarea[name=text]", "It took me an hour")
+        expect(page.locator("#state")).to_have_text("Kept on this device")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#problem")).to_contain_text("You are signed out")
+        assert page.input_value("textarea[name=text]") == "It took me an hour"
+        assert list(store.judged()) == []
+        page.goto(f"{service.url}/in#{token}")
+        page.wait_for_url(f"{service.url}/")
+        expect(page.locator("textarea[name=text]")).to_have_value("It took me an hour")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#done")).to_be_visible()
+    assert [said.verdict for said in store.judged()] == [Demonstration("It took me an hour")]
+
+
 def test_two_people_at_once_never_have_the_same_place(browser: Browser, service: Service, store: Store) -> None:
     store.add_tasks(task(Kind.RATING, 1, f"{at}") for at in range(6))
     with person(browser, service, store, "Ada") as ada, person(browser, service, store, "Bob") as bob:

@@ -86,7 +86,9 @@ async def test_whoever_has_no_token_is_asked_for_it(server: LabelServer, store: 
     async with httpx.AsyncClient(base_url=f"http://{server.address}") as browser:
         for path in ("/", "/admin", "/admin/export/preferences.jsonl"):
             assert (await browser.get(path)).headers["location"] == "/in"
-        assert (await browser.post("/judge", data={"assignment": "1"})).headers["location"] == "/in"
+        for path in ("/judge", "/skip", "/undo", "/draft", "/admin/people"):
+            refused = await browser.post(path, data={"assignment": "1"})
+            assert (refused.status_code, "You are signed out" in refused.text) == (401, True)
         wrong = await browser.post("/in", data={"token": "guess"})
         assert wrong.status_code == 403
         assert "plaudit-label" not in wrong.headers.get("set-cookie", "")
@@ -96,6 +98,27 @@ async def test_whoever_has_no_token_is_asked_for_it(server: LabelServer, store: 
         assert "Nothing to judge" in (await browser.get("/")).text
         await browser.post("/out")
         assert (await browser.get("/")).headers["location"] == "/in"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [
+        ("seconds", "nan", 303),
+        ("seconds", "-inf", 303),
+        ("comment", "why\0 not", 303),
+        ("assignment", "9" * 30, 400),
+        ("assignment", "²", 400),
+        ("assignment", "-1", 400),
+    ],
+)
+async def test_what_no_browser_sends_is_no_fault_of_the_service(
+    browser: httpx.AsyncClient, store: Store, field: str, value: str, status: int
+) -> None:
+    store.add_tasks([texts(Kind.THUMBS, 1)])
+    fields = Fields((await browser.get("/")).text).values | {"choice": "up", field: value}
+    assert (await browser.post("/judge", data=fields)).status_code == status
+    for said in store.judged():
+        assert (said.seconds, said.comment.replace("why not", "")) == (0.0, "")
 
 
 async def test_a_cookie_of_a_page_behind_https_stays_there(store: Store) -> None:

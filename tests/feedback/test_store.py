@@ -301,6 +301,18 @@ def test_another_task_of_the_same_key_is_refused(store: Store, differing: str) -
     assert [said.task.key for said in store.judged()] == ["1"]
 
 
+@pytest.mark.parametrize("key", ["", "k" * 501, "a\0b"])
+def test_a_key_that_no_database_keeps_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="1 to 500 characters"):
+        Task(key, Kind.RATING, "p", (Answer("a"),))
+
+
+@pytest.mark.parametrize("name", ["", "n" * 201, "a\0b"])
+def test_a_name_that_no_database_keeps_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="people have 1 to 200"):
+        store.add_person(name)
+
+
 def test_answers_in_another_order_are_another_task(store: Store) -> None:
     task = Task("1", Kind.COMPARE, "p", (Answer("a"), Answer("b")))
     store.record(task, "Ada", Ranks((1, 2)))

@@ -53,14 +53,23 @@ def task(kind: Kind, count: int, text: str = "answer") -> Task:
         (Kind.THUMBS, 1, ("1",), Thumb(True)),
         (Kind.RATING, 1, ("what?", "", "6", "5"), Rating(5)),
         (Kind.COMPARE, 2, ("0",), Ranks((1, 1))),
+        (Kind.RANK, 3, ("c b=a",), None),
+        (Kind.DEMONSTRATION, 0, ("c f s u q", "."), Demonstration("c f s u q")),
         (Kind.DEMONSTRATION, 0, ("Dear all,", "", "bye", "."), Demonstration("Dear all,\n\nbye")),
     ],
 )
-def test_every_kind_is_judged(store: Store, kind: Kind, count: int, lines: tuple[str, ...], verdict: Verdict) -> None:
+def test_every_kind_is_judged(
+    store: Store, kind: Kind, count: int, lines: tuple[str, ...], verdict: Verdict | None
+) -> None:
+    """No verdict is taken for a command, such as a ranking whose best answer is c."""
     store.add_tasks([task(kind, count)])
-    assert judge(store, "f", "c looks odd", *lines)[0] == 1
+    assert judge(store, "/f", "/c looks odd", *lines)[0] == 1
     [said] = store.judged()
-    assert (said.verdict, said.person, said.comment, said.flagged) == (verdict, "Ada", "looks odd", True)
+    assert (said.person, said.comment, said.flagged) == ("Ada", "looks odd", True)
+    if verdict is None:
+        assert isinstance(said.verdict, Ranks)
+        verdict = Ranks(tuple({said.shown[2]: 1}.get(at, 2) for at in range(3)))
+    assert said.verdict == verdict
 
 
 def test_a_ranking_is_typed_as_letters() -> None:
@@ -84,14 +93,14 @@ def test_what_to_go_by_is_said_once_and_again_after_something_else(store: Store)
 
 def test_one_is_taken_back_another_skipped_and_the_rest_is_left(store: Store) -> None:
     store.add_tasks([Task(str(at), Kind.RATING, "p", (Answer("a"),)) for at in range(3)])
-    assert judge(store, "3", "u", "4", "s broken", "q")[0] == 2
+    assert judge(store, "3", "/u", "4", "/s broken", "/q")[0] == 2
     assert [said.verdict for said in store.judged()] == [Rating(4)]
     assert judge(store, "2")[0] == 1
 
 
 def test_what_a_model_wrote_commands_nothing(store: Store) -> None:
     store.add_tasks([task(Kind.RATING, 1, "[bold]not markup[/] \x1b[2J\x1b]0;owned\x07 \x9b31m")])
-    _, screen = judge(store, "q")
+    _, screen = judge(store, "/q")
     assert "[bold]not markup[/]" in screen
     for command in ("\x1b[2J", "\x1b]0;", "\x07", "\x9b"):
         assert command not in screen
@@ -103,7 +112,7 @@ def test_a_half_written_answer_is_there_again(store: Store) -> None:
     asked = store.next(person)
     assert asked is not None
     store.save_draft(person, asked.assignment, {"text": "half a thou"})
-    assert "half a thou" in judge(store, "q")[1]
+    assert "half a thou" in judge(store, "/q")[1]
 
 
 def test_the_command_asks_in_a_real_terminal(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def fields_of(asked: Asked) -> dict[str, str]:
 def read_draft(task: Task, draft: Mapping[str, Any]) -> dict[str, str]:
     """Those of its fields that this task has."""
     given = ((name, draft.get(name)) for name in names_of(task))
-    return {name: value[:MOST_CHARACTERS] for name, value in given if isinstance(value, str)}
+    return {name: value.replace("\0", "")[:MOST_CHARACTERS] for name, value in given if isinstance(value, str)}
 
 
 def _in_order(asked: Asked, places: list[int]) -> Ranks:

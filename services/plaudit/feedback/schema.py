@@ -17,6 +17,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from plaudit.feedback.tasks import LONGEST_KEY
+
+LONGEST_NAME = 200
+
 
 class Role(StrEnum):
     """What a person may do."""
@@ -58,7 +62,7 @@ class AnnotatorRow(Base):
     __tablename__ = "annotators"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(LONGEST_NAME), unique=True)
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)  # the token itself is nowhere
     role: Mapped[str] = mapped_column(String(20))
     created_at: Mapped[float]
@@ -81,7 +85,7 @@ class TaskRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(String(500), unique=True)
+    key: Mapped[str] = mapped_column(String(LONGEST_KEY), unique=True)
     kind: Mapped[str] = mapped_column(String(20))
     prompt: Mapped[Any] = mapped_column(JSON)
     answers: Mapped[list[dict[str, str]]] = mapped_column(JSON)

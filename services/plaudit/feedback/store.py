@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Select, select, true, update
 from sqlalchemy.orm import Session
 
+from plaudit.errors import ConfigurationError
 from plaudit.feedback import counts
 from plaudit.feedback.counts import said
 from plaudit.feedback.database import Database, Outrun, lots
@@ -39,7 +40,7 @@ from plaudit.feedback.records import (
     Progress,
     Standing,
 )
-from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
+from plaudit.feedback.schema import LONGEST_NAME, AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
 from plaudit.feedback.tasks import Task, Verdict, check, read_verdict
 
 T = TypeVar("T")
@@ -94,6 +95,8 @@ class Store:
         return self._database.attempt(work)
 
     def _named(self, session: Session, name: str) -> AnnotatorRow:
+        if not 0 < len(name) <= LONGEST_NAME or "\0" in name:
+            raise ConfigurationError(f"a name of {len(name)} characters: people have 1 to {LONGEST_NAME}, none a NUL")
         row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name))
         if row is None:
             row = AnnotatorRow(name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ANNOTATOR)

@@ -78,6 +78,9 @@ ANSWERS = {Kind.COMPARE: 2, Kind.THUMBS: 1, Kind.RATING: 1, Kind.DEMONSTRATION: 
 """So many, where the kind says how many."""
 
 
+LONGEST_KEY = 500
+
+
 class WrongVerdict(ValueError):
     """It does not fit its task."""
 
@@ -104,6 +107,8 @@ class Task:
     instructions: str = ""  # what to go by; where empty, what the service tells everybody
 
     def __post_init__(self) -> None:
+        if not 0 < len(self.key) <= LONGEST_KEY or "\0" in self.key:
+            raise ValueError(f"a task's key has 1 to {LONGEST_KEY} characters, and no NUL among them")
         expected = ANSWERS.get(self.kind)
         if expected is not None and len(self.answers) != expected:
             raise ValueError(f"a task of kind {self.kind} has {expected} answers, this one {len(self.answers)}")

@@ -1,11 +1,11 @@
 """`plaudit label settings.yaml terminal person=NAME`: the same tasks, asked and answered in a terminal.
 
     kind            what is typed                                    beside that, always
-    compare         1 or 2; 0 where neither is better                s [why]     skip: somebody else is asked
-    rank            b a=c: the best first, = between equals          u           take the last one back
-    thumbs          1: good, 2: not                                  f           something is wrong with this task
-    rating          1 to 5                                           c words     a comment
-    demonstration   lines, the last one a single dot                 q           end; so does Ctrl-D
+    compare         1 or 2; 0 where neither is better                /s [why]    skip: somebody else is asked
+    rank            b a=c: the best first, = between equals          /u          take the last one back
+    thumbs          1: good, 2: not                                  /f          something is wrong with this task
+    rating          1 to 5                                           /c words    a comment
+    demonstration   lines, the last one a single dot                 /q          end; so does Ctrl-D
 
 What models wrote is shown as text: none of it can move the cursor, or colour anything.
 """
@@ -33,7 +33,7 @@ HINTS = {
     Kind.RATING: "1 worst to 5 best",
     Kind.DEMONSTRATION: "your answer; a line with a single dot ends it",
 }
-COMMANDS = "s skip   u undo   f flag   c WORDS comment   q quit"
+COMMANDS = "/s skip   /u undo   /f flag   /c WORDS comment   /q quit"
 
 
 class Unclear(ValueError):
@@ -101,18 +101,18 @@ class Session:
                 return None
             command, _, rest = line.partition(" ")
             match command:
-                case "q":
+                case "/q":
                     return None
-                case "s":
+                case "/s":
                     self.store.skip(self.person, asked.assignment, comment=rest or self.comment, flagged=self.flagged)
                     return False
-                case "u":
+                case "/u":
                     if self.store.undo(self.person, asked.assignment) is not None:
                         return False
                     self.console.print("There is nothing to take back.")
-                case "c":
+                case "/c":
                     self.comment = rest
-                case "f":
+                case "/f":
                     self.flagged = not self.flagged
                     self.console.print("Flagged." if self.flagged else "Not flagged.")
                 case _ if line and self._judge(asked, line):

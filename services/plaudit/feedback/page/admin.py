@@ -11,10 +11,8 @@ from plaudit.feedback.exporting import Form, export
 from plaudit.feedback.page.desk import Desk
 from plaudit.feedback.page.requests import read_form
 from plaudit.feedback.records import Person
-from plaudit.feedback.schema import Role
+from plaudit.feedback.schema import LONGEST_NAME, Role
 from plaudit.outputs import json_line
-
-LONGEST_NAME = 200
 
 
 async def overview(_: Request, desk: Desk, person: Person, link: str = "", invited: str = "") -> Response:

@@ -13,6 +13,7 @@ answer, the page says so (503), keeps what was typed and tries again.
 """
 
 import asyncio
+import math
 import secrets
 from pathlib import Path
 
@@ -37,6 +38,8 @@ from plaudit.feedback.tasks import WrongVerdict
 KEPT_S = 90 * 24 * 3600
 """A cookie's life."""
 MOST_SECONDS = 24 * 3600.0
+MOST_DIGITS = 9
+"""Of an assignment's number: as many as every database has room for."""
 """That anybody is said to have thought about one task."""
 JUDGED_ALREADY = "You have judged that one in another window: “Undo” takes it back."
 
@@ -172,10 +175,10 @@ async def _save_draft(request: Request, desk: Desk, person: Person) -> Response:
 
 
 def _assignment(fields: dict[str, str]) -> int:
-    try:
-        return int(fields.get("assignment", ""))
-    except ValueError:
-        raise HTTPException(400, "This form is of no task.") from None
+    text = fields.get("assignment", "")
+    if not (text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise HTTPException(400, "This form is of no task.")
+    return int(text)
 
 
 def _comment(fields: dict[str, str]) -> str:
@@ -184,9 +187,10 @@ def _comment(fields: dict[str, str]) -> str:
 
 def _seconds(fields: dict[str, str]) -> float:
     try:
-        return min(max(float(fields.get("seconds", 0)), 0.0), MOST_SECONDS)
+        seconds = float(fields.get("seconds", 0))
     except ValueError:
         return 0.0
+    return min(max(seconds, 0.0), MOST_SECONDS) if math.isfinite(seconds) else 0.0
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------

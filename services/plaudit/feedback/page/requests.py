@@ -33,7 +33,11 @@ def signed_in(handler: Handler) -> Endpoint:
         desk = desk_of(request)
         token = request.cookies.get(COOKIE, "")
         person = await asyncio.to_thread(desk.store.sign_in, token) if token else None
-        return RedirectResponse("/in", 303) if person is None else await handler(request, desk, person)
+        if person is not None:
+            return await handler(request, desk, person)
+        if request.method == "GET":
+            return RedirectResponse("/in", 303)
+        raise HTTPException(401, "You are signed out, and this was not sent: open your personal link again.")
 
     return endpoint
 
@@ -41,7 +45,7 @@ def signed_in(handler: Handler) -> Endpoint:
 async def read_form(request: Request) -> dict[str, str]:
     """Of a form as browsers send it; the guard has seen to its size."""
     try:
-        text = (await request.body()).decode()
+        text = (await request.body()).decode().replace("%00", "")  # no database keeps a NUL
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:
         raise HTTPException(400, "This is no form.") from None

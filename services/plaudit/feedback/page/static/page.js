@@ -3,7 +3,7 @@
 const form = document.querySelector("#task");
 const state = document.querySelector("#state");
 const problem = document.querySelector("#problem");
-const DRAFT_AFTER_MS = 400, AGAIN_MS = 1500;
+const DRAFT_AFTER_MS = 400, AGAIN_MS = 1500, MOST_MS = 15000, AWAY = [502, 503, 504], SIGNED_OUT = 401;
 
 function say(text) { if (state) state.textContent = text; }
 
@@ -77,25 +77,27 @@ async function send(action, fields) {
   if (sending) return;
   sending = true;
   clearTimeout(drafting);
+  localStorage.setItem(kept, JSON.stringify({ assignment: Number(form.dataset.assignment), draft: draft() }));
   for (const button of form.querySelectorAll(".actions button")) button.disabled = true;
   for (let tries = 0; ; tries++) {
     say(tries ? "Not sent yet: trying again" : "Sending");
     try {
       const answer = await fetch(action, { method: "POST", body: new URLSearchParams(fields), redirect: "manual" });
       if (answer.type === "opaqueredirect") break;
-      if (answer.status < 500) { show(await answer.text()); return; }
+      if (!AWAY.includes(answer.status)) { show(await answer.text(), answer.status); return; }
     } catch { /* the network: again */ }
-    await pause(AGAIN_MS);
+    await pause(Math.min(AGAIN_MS * 2 ** tries, MOST_MS));
   }
   localStorage.removeItem(kept);
   location.replace("/");
 }
 
-function show(page) {
+function show(page, status) {
   const found = new DOMParser().parseFromString(page, "text/html");
   const told = found.querySelector("#problem")?.textContent || "This could not be sent.";
   sending = false;
-  if (found.querySelector("#task")?.dataset.assignment !== form.dataset.assignment) { location.replace("/"); return; }
+  const stays = status === SIGNED_OUT || status >= 500; // what was typed is still needed
+  if (!stays && found.querySelector("#task")?.dataset.assignment !== form.dataset.assignment) { location.replace("/"); return; }
   for (const button of form.querySelectorAll(".actions button")) button.disabled = false;
   say("");
   complain(told);
@@ -218,9 +220,9 @@ const writing = (element) => element?.matches?.("textarea, input:not([type=radio
 
 function key(event) {
   if (event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { form.requestSubmit(form.querySelector("[data-send]")); return; }
   if (writing(event.target)) {
     if (event.key === "Escape") event.target.blur();
-    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(form.querySelector("[data-send]"));
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
