@@ -54,7 +54,7 @@ def recover(folder: Path, seed: int, loss: Loss, tasks: int = TASKS) -> Found:
     world = World(seed)
     answers, form = FORMS[loss]
     judgements = list(world.judge(world.draw(tasks, answers, stream=2), PEOPLE, stream=3))
-    found = {person: one.consensus for person, one in reliabilities(judgements).items()}
+    found = reliabilities(judgements)
     weights = {"unweighted": None, "weighted": reliability_weights(found)}
     held_out = world.draw(HELD_OUT, 2, stream=4)
     utility = world.utility(held_out)

@@ -38,7 +38,7 @@ def test_reliabilities_come_back_in_order():
     world = World(3)
     judgements = list(world.judge(world.draw(1700, 2, stream=2), 3, stream=3))
     found = reliabilities(judgements)
-    estimated = [found[person].consensus for person in RELIABILITY]
+    estimated = [found[person] for person in RELIABILITY]
     places = np.argsort(np.argsort(estimated))
     assert len(judgements) == 5100
     assert np.corrcoef(places, np.arange(12))[0, 1] >= 0.9

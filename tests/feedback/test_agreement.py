@@ -65,7 +65,25 @@ def test_of_ranks_each_two_answers_are_compared() -> None:
     found = agreements(judgements)[Kind.RANK].alpha
     assert found is not None
     units = [[1, 1], [1, 1], [1, -1], [-1, -1], [-1, 0], [0, 1]]
+    units += [[-value for value in unit] for unit in units]
     assert found.value == pytest.approx(by_definition(units, ordinal=True))
+
+
+def test_it_does_not_matter_whose_answer_a_file_names_first() -> None:
+    """One model is better: listed first it has nearly all the first places, listed at random half of them."""
+    draw = random.Random(0)
+    first, mixed = [], []
+    for task in range(60):
+        turned = draw.random() < 0.5
+        for person in ("Ada", "Bob", "Cem"):
+            ranks = (1, 2) if draw.random() < 0.85 else (2, 1)
+            first.append(said(Kind.COMPARE, task, person, Ranks(ranks)))
+            mixed.append(said(Kind.COMPARE, task, person, Ranks(ranks[::-1] if turned else ranks)))
+    one, other = (agreements(given)[Kind.COMPARE].alpha for given in (first, mixed))
+    assert one is not None
+    assert other is not None
+    assert one.value == pytest.approx(other.value)
+    assert 0.3 < one.value < 0.7
 
 
 def test_people_who_guess_do_not_agree() -> None:

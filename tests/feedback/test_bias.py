@@ -54,7 +54,7 @@ def test_each_person_goes_by_something_else() -> None:
 def test_of_what_is_not_ranked_nothing_is_said() -> None:
     rated = Judgement(Task("t", Kind.RATING, "p", (Answer("a"),)), "Ada", Rating(3), (0,), "", False, 1.0, 0.0)
     assert bias([rated]).longer is bias([]).earlier is None
-    elsewhere = replace(ranked(("a", "bb"), (2, 1), (0, 1)), seconds=0.0)
+    elsewhere = replace(ranked(("a", "bb"), (2, 1), (0, 1)), seconds=None)
     assert bias([elsewhere]).earlier is None, "what was said elsewhere was on no screen that is known"
     assert bias([elsewhere]).longer is not None
     assert bias([ranked(("aa", "bb"), (1, 2), (0, 1))]).longer is None, "of one length"

@@ -62,7 +62,7 @@ def test_what_is_exported_is_what_the_readers_here_read(tmp_path: Path) -> None:
     rankings = read_rankings(written(tmp_path, export(SAID, Form.RANKINGS)))
     assert [ranking.ranks for ranking in rankings] == [(2, 1), (2, 1, 2)], "a mere tie says nothing"
     ratings = read_ratings(written(tmp_path, export(SAID, Form.RATINGS)))
-    assert [(one.side.response, one.score) for one in ratings] == [("fine", 4), ("yes", 1), ("no", -1)]
+    assert [(one.side.response, one.score) for one in ratings] == [("fine", 4)], "a thumb is no star"
     [shown] = read_demonstrations(written(tmp_path, export(SAID, Form.DEMONSTRATIONS)))
     assert (shown.prompt, shown.response) == ("a question", "mine")
 
@@ -90,12 +90,34 @@ def test_where_nothing_is_known_of_anybody_all_weigh_alike() -> None:
     assert reliability_weights({"Ada": None, "Bob": None}) == {"Ada": 1.0, "Bob": 1.0}
 
 
+def test_what_many_said_of_answers_is_one_scale(tmp_path: Path) -> None:
+    """The difference of two is the log-odds that people prefer one: of 3 to 1, about log 3 less what one tie adds."""
+    task = Task("k", Kind.COMPARE, "p", (Answer("a", "m1"), Answer("b")))
+    ranks = [Ranks((1, 2) if at % 4 else (2, 1)) for at in range(400)]
+    given = [Judgement(task, f"P{at}", one, (0, 1), "", False, 1.0, 0.0) for at, one in enumerate(ranks)]
+    first, second = export(given, Form.SCALES)
+    assert (first["response"], first["source"], first["people"], first["task"]) == ("a", "m1", 400, "k")
+    assert first["score"] == -second["score"]
+    assert abs(2 * first["score"] - math.log(3)) < 0.05
+    assert 0.03 < first["standard_error"] < 0.1
+    scores = {one.side.response: one.score for one in read_ratings(written(tmp_path, [first, second]))}
+    assert scores == {"a": first["score"], "b": second["score"]}
+
+
+def test_a_comment_goes_with_its_judgement() -> None:
+    task = Task("k", Kind.THUMBS, "p", (Answer("a"),))
+    given = [Judgement(task, "Ada", Thumb(True), (0,), comment, False, 1.0, 0.0) for comment in ("why", "")]
+    [row, other] = export(given, Form.THUMBS)
+    assert row["comment"] == "why"
+    assert "comment" not in other
+
+
 def test_every_row_says_who_judged_what() -> None:
-    for form in set(Form) - {Form.CONSENSUS}:
+    for form in set(Form) - {Form.CONSENSUS, Form.SCALES}:
         for row in export(SAID, form):
             assert row["annotator"] == "Ada"
             assert row["task"]
-    assert len(list(export(SAID, Form.RATINGS, flagged=True, gold=True))) == 5
+    assert len(list(export(SAID, Form.RATINGS, flagged=True, gold=True))) == 3
 
 
 def test_a_conversation_is_one_as_trl_has_it() -> None:

@@ -118,7 +118,7 @@ async def test_what_no_browser_sends_is_no_fault_of_the_service(
     fields = Fields((await browser.get("/")).text).values | {"choice": "up", field: value}
     assert (await browser.post("/judge", data=fields)).status_code == status
     for said in store.judged():
-        assert (said.seconds, said.comment.replace("why not", "")) == (0.0, "")
+        assert (0 < said.seconds < 60, said.comment.replace("why not", "")) == (True, "")
 
 
 async def test_a_cookie_of_a_page_behind_https_stays_there(store: Store) -> None:

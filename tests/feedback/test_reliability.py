@@ -37,17 +37,8 @@ def test_planted_reliabilities_are_recovered(seed: int) -> None:
     judgements, truth = crowd(seed, tasks=600)
     found = reliabilities(judgements)
     assert found.keys() == truth.keys()
-    assert spearmanr([found[person].consensus for person in truth], list(truth.values())).statistic >= 0.9
-    assert all(abs(found[person].consensus - truth[person]) < 0.12 for person in truth)
-    assert sum(one.questions for one in found.values()) == len(judgements)
-
-
-def test_known_answers_say_who_was_right() -> None:
-    judgements, truth = crowd(0, tasks=50, gold=200)
-    for person, found in reliabilities(judgements).items():
-        assert found.known is not None
-        assert found.known.n == 200
-        assert abs(found.known.value - truth[person]) < 4 * found.known.standard_error
+    assert spearmanr([found[person] for person in truth], list(truth.values())).statistic >= 0.9
+    assert all(abs(found[person] - truth[person]) < 0.12 for person in truth)
 
 
 def test_people_who_guess_are_told_from_who_knows() -> None:
@@ -59,16 +50,15 @@ def test_people_who_guess_are_told_from_who_knows() -> None:
     ]
     guesses = [judge(task, "Dan", Thumb(draw.random() < 0.5)) for task in tasks]
     found = reliabilities(knows + guesses)
-    assert min(found[person].consensus for person in ("Ada", "Bob", "Cem")) > 0.97
-    assert abs(found["Dan"].consensus - 0.5) < 0.1
+    assert min(found[person] for person in ("Ada", "Bob", "Cem")) > 0.97
+    assert abs(found["Dan"] - 0.5) < 0.1
 
 
 def test_who_shares_no_question_is_not_judged() -> None:
     alone = [judge(Task(str(at), Kind.THUMBS, "p", (Answer("a"),)), "Ada", Thumb(True)) for at in range(4)]
     wrote = [judge(Task("d", Kind.DEMONSTRATION, "p"), "Bob", Demonstration("x"))]
     found = reliabilities([*alone, *wrote])
-    assert (found["Ada"].consensus, found["Ada"].known, found["Ada"].questions) == (None, None, 4)
-    assert found["Bob"].questions == 0
+    assert found == {"Ada": None, "Bob": None}
 
 
 @pytest.mark.filterwarnings("ignore")

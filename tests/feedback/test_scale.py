@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from plaudit.feedback import bradley_terry, elo
 from plaudit.feedback.records import Judgement
 from plaudit.feedback.reliability import fit
-from plaudit.feedback.scale import Standing, leaderboard, scales
+from plaudit.feedback.scale import Placing, leaderboard, scales
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task
 
 UTILITIES = {"ant": -1.2, "bee": -0.3, "cow": 0.0, "dog": 0.4, "eel": 1.1}
@@ -200,7 +200,7 @@ def test_of_whom_guesses_nothing_counts() -> None:
             judgements += [said(f"{task}", sources, ranks, f"P{person}")]
     middle = fmean(UTILITIES.values())
 
-    def error(found: list[Standing]) -> float:
+    def error(found: list[Placing]) -> float:
         return fmean((one.strength.value - UTILITIES[one.source] + middle) ** 2 for one in found) ** 0.5
 
     alike, weighed = leaderboard(judgements), leaderboard(judgements, fit(judgements).people)

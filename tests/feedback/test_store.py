@@ -25,6 +25,7 @@ from plaudit.errors import ConfigurationError, DependencyUnreachable
 from plaudit.feedback import mapping
 from plaudit.feedback import store as store_module
 from plaudit.feedback.database import Database, _engine, _migrate, open_database
+from plaudit.feedback.fields import fields_of
 from plaudit.feedback.records import AlreadyJudged, Asked, NotYours, Person
 from plaudit.feedback.schema import Base, Role, TaskRow
 from plaudit.feedback.store import LEASE_S, Store
@@ -278,6 +279,49 @@ def test_taking_back_that_is_sent_twice_takes_one_thing_back(store: Store) -> No
     assert [said.verdict for said in store.judged()] == [Rating(1)]
 
 
+@pytest.mark.parametrize("how", ["judged", "skipped"])
+def test_what_was_said_beside_it_comes_back_too(store: Store, how: str) -> None:
+    store.add_tasks(ratings(1))
+    ada = person(store, "Ada")
+    asked, beside = ask(store, ada), {"comment": "odd", "flagged": True}
+    if how == "judged":
+        store.judge(ada, asked.assignment, "1", Rating(2), **beside)
+    else:
+        store.skip(ada, asked.assignment, **beside)
+    back = store.undo(ada, None)
+    assert back is not None
+    fields = fields_of(back)
+    assert (fields["comment"], fields["flagged"]) == ("odd", "on")
+    assert fields.get("choice") == ("2" if how == "judged" else None)
+    assert fields_of(ask(store, ada)) == fields
+
+
+def test_what_people_say_beside_judging_is_told(store: Store) -> None:
+    store.add_tasks(ratings(3, wanted=2))
+    ada, bob = person(store, "Ada"), person(store, "Bob")
+    store.skip(ada, ask(store, ada).assignment, comment="not my language")
+    store.judge(ada, ask(store, ada).assignment, "1", Rating(1), comment="cut off", flagged=True)
+    store.skip(bob, ask(store, bob).assignment, flagged=True)
+    rate(store, bob)
+    found = [(one.person, one.skipped, one.flagged, one.comment) for one in store.remarks()]
+    assert found == [("Bob", True, True, ""), ("Ada", False, True, "cut off"), ("Ada", True, False, "not my language")]
+    assert (store.progress().skipped, store.progress().flagged) == (2, 2)
+    assert [(one.name, one.judged, one.skipped, one.flagged) for one in store.people()] == [
+        ("Ada", 1, 1, 1),
+        ("Bob", 1, 1, 1),
+    ]
+
+
+def test_who_said_something_elsewhere_may_not_be_asked_until_invited(store: Store) -> None:
+    store.record(ratings(1)[0], "Ada", Rating(1))
+    assert store.askable() == 0
+    store.add_person("Ada")
+    store.record(ratings(1)[0], "Bob", Rating(1))
+    store.person("Bob")
+    assert store.askable() == 2
+    assert store.sign_in(store.add_person("Ada", Role.ADMIN)) is not None
+
+
 OTHERS = {
     "kind": Task("1", Kind.THUMBS, "p", (Answer("a"),)),
     "prompt": Task("1", Kind.RATING, "q", (Answer("a"),)),
@@ -390,9 +434,9 @@ def test_who_judges_while_the_time_runs_out_keeps_the_place(
 
 
 def slow(do: Callable[..., Any]) -> Callable[..., Any]:
-    def slowly(*arguments: Any) -> Any:
+    def slowly(*arguments: Any, **keywords: Any) -> Any:
         time.sleep(0.3)
-        return do(*arguments)
+        return do(*arguments, **keywords)
 
     return slowly
 

@@ -14,6 +14,7 @@ from plaudit.feedback.tasks import (
     Thumb,
     WrongVerdict,
     read_verdict,
+    rightness,
     write_verdict,
 )
 
@@ -38,6 +39,25 @@ TASKS = {
 )
 def test_a_verdict_comes_back_as_it_was(kind: Kind, verdict: Any) -> None:
     assert read_verdict(TASKS[kind], write_verdict(verdict)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "share"),
+    [
+        (Ranks((1, 2, 3, 4)), Ranks((1, 2, 3, 4)), 1.0),
+        (Ranks((4, 3, 2, 1)), Ranks((1, 2, 3, 4)), 0.0),
+        (Ranks((1, 2, 4, 3)), Ranks((1, 2, 3, 4)), 5 / 6),
+        (Ranks((1, 1, 2, 3)), Ranks((1, 2, 3, 4)), 5.5 / 6),
+        (Ranks((2, 1, 3, 4)), Ranks((1, 1, 2, 3)), 1.0),  # which of those two is better nobody knows
+        (Ranks((1, 1)), Ranks((1, 1)), 1.0),
+        (Ranks((1, 2)), Ranks((1, 1)), 0.0),
+        (Rating(4), Rating(5), 1.0),
+        (Rating(1), Rating(5), 0.0),
+        (Thumb(True), Thumb(False), 0.0),
+    ],
+)
+def test_how_right_a_verdict_is(given: Any, right: Any, share: float) -> None:
+    assert rightness(given, right) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(

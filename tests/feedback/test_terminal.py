@@ -98,6 +98,14 @@ def test_one_is_taken_back_another_skipped_and_the_rest_is_left(store: Store) ->
     assert judge(store, "2")[0] == 1
 
 
+def test_what_was_taken_back_is_shown_as_it_was_typed_and_kept(store: Store) -> None:
+    store.add_tasks([task(Kind.RANK, 3), Task("last", Kind.RATING, "p", (Answer("a"),), priority=-1)])
+    _, screen = judge(store, "/c odd", "/f", "c b=a", "/u", "c b=a")
+    assert "so far: c a=b   /c odd   /f" in screen
+    [said] = store.judged()
+    assert (said.comment, said.flagged) == ("odd", True)
+
+
 def test_what_a_model_wrote_commands_nothing(store: Store) -> None:
     store.add_tasks([task(Kind.RATING, 1, "[bold]not markup[/] \x1b[2J\x1b]0;owned\x07 \x9b31m")])
     _, screen = judge(store, "/q")

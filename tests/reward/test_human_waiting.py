@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import grpc.aio
 import httpx
 import pytest
 from google.rpc.code_pb2 import Code
+from sqlalchemy import Engine, event
 
 from plaudit.reward import connections
 from plaudit.reward.backends import desk as backend
@@ -173,13 +175,21 @@ async def test_two_servers_ask_once_and_one_that_gives_up_leaves_the_other_its_t
     assert desk.times() == {"x": 1, "xx": 1, "xxx": 1}
 
 
+ANSWERS = threading.Event()
+ANSWERS.set()
+
+
+@event.listens_for(Engine, "begin", insert=True)
+def begun(_: object) -> None:
+    ANSWERS.wait(30)
+
+
 @contextmanager
-def silent(folder: Path):
-    """Another program has the database for itself."""
-    with sqlite3.connect(folder / "judgements.db", isolation_level=None) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        yield
-        holder.execute("ROLLBACK")
+def silent():
+    """No database answers: whoever begins a transaction waits."""
+    ANSWERS.clear()
+    yield
+    ANSWERS.set()
 
 
 async def test_while_the_database_is_away_the_server_is_alive_and_not_ready(
@@ -190,7 +200,7 @@ async def test_while_the_database_is_away_the_server_is_alive_and_not_ready(
         desk = Desk(url(tmp_path))
         waits = ask(running, "the secret")
         await until(lambda: asked(tmp_path) == {"the secret"})
-        with silent(tmp_path):
+        with silent():
             found = await failure(waits)
             assert (found.code, found.reason) == (Code.UNAVAILABLE, "DATABASE_AWAY")
             await until(lambda: running.server.catalog.away() == ["people"])
@@ -218,7 +228,7 @@ async def test_a_database_that_is_away_for_a_moment_holds_nobody_up(tmp_path: Pa
         desk = Desk(url(tmp_path))
         call = ask(running, "x")
         await until(lambda: asked(tmp_path) == {"x"})
-        with silent(tmp_path):
+        with silent():
             await asyncio.sleep(1)
         assert running.server.catalog.away() == []
         assert desk.judge(desk.sign_in("Ada"))

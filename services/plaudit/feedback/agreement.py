@@ -8,6 +8,9 @@
     stars                                                                       1 to 5: near ones differ less
     ranks, of each two answers: the first is better, as good, or worse          -1, 0, 1: the same
 
+A pair of answers has no first: each is counted both ways round. Else alpha would depend on whose answers a file names
+first.
+
 Its standard error is the spread of alphas of tasks drawn anew, with replacement: those of one task hang together.
 
 With the others a person agrees where that person's value is the one that most others gave. Where they are split there
@@ -84,10 +87,14 @@ def _agreement(kind: Kind, judgements: list[Judgement], random: np.random.Genera
     for judgement in judgements:
         for unit, value in _values(judgement):
             counts[judgement.task.key][unit][VALUES[kind].index(value)] += 1
-    tasks = [np.array(list(units.values())) for units in counts.values()]
+    tasks = [_both_ways(kind, np.array(list(units.values()))) for units in counts.values()]
     compared = [units for units in tasks if units.sum(axis=1).max() > 1]
     people = len({judgement.person for judgement in judgements})
     return Agreement(_estimate(kind, compared, random), len(compared), people)
+
+
+def _both_ways(kind: Kind, units: Counts) -> Counts:
+    return np.concatenate([units, units[:, ::-1]]) if kind in (Kind.COMPARE, Kind.RANK) else units
 
 
 def _values(judgement: Judgement) -> Iterator[tuple[int, int]]:

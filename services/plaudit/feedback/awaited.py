@@ -1,4 +1,4 @@
-"""Tasks that somebody waits for: how far people are with them, and that nobody is asked for nobody's sake.
+"""Tasks that somebody waits for: how far people are with them, and an end to those that nobody waits for any more.
 
 heard       of each task that is there, what was said and who passed it on        -> Heard
 look        the same; what is not there is added
@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from plaudit.feedback.counts import askable
 from plaudit.feedback.database import Database, lots
 from plaudit.feedback.records import Judgement
-from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, State, TaskRow
+from plaudit.feedback.schema import AssignmentRow, State, TaskRow
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Task
 
@@ -24,7 +25,7 @@ class Heard:
 
     judgements: tuple[Judgement, ...] = ()  # the oldest first
     skipped: int = 0  # people who passed it on
-    people: int = 0  # who may ever be asked, those included who were
+    people: int = 0  # who may be asked, those included who were
 
     @property
     def unheard(self) -> int:
@@ -71,6 +72,6 @@ class Awaited:
         skipped, judged = (func.count().filter(AssignmentRow.state == state) for state in (State.SKIPPED, State.JUDGED))
         query = select(TaskRow.key, skipped, judged).outerjoin(AssignmentRow, of).group_by(TaskRow.key)
         with self._database.reading() as session:
-            people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
+            people = askable(session)
             rows = [row for some in lots(keys) for row in session.execute(query.where(TaskRow.key.in_(some)))]
         return [(key, passed, said) for key, passed, said in rows], people

@@ -33,7 +33,7 @@ class Bias:
 def bias(judgements: Iterable[Judgement]) -> Bias:
     """Over judgements, each of which counts once."""
     ranked = [judgement for judgement in judgements if isinstance(judgement.verdict, Ranks)]
-    here = [judgement for judgement in ranked if judgement.seconds > 0]  # elsewhere nobody knows what was shown first
+    here = [one for one in ranked if one.seconds is not None]  # elsewhere nobody knows what was shown first
     return Bias(_mean(_share(one, _lengths(one)) for one in ranked), _mean(_share(one, _places(one)) for one in here))
 
 

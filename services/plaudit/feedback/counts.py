@@ -3,15 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from plaudit.feedback.database import lots
-from plaudit.feedback.records import Activity, Load, Person, Progress, Standing
-from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, State, TaskRow
+from plaudit.feedback.records import Activity, Load, Person, Progress, Remark, Standing
+from plaudit.feedback.schema import AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
 
 MOST_COUNTED = 1000
 """Of the tasks that are left: whoever has more before them need not know how many."""
+MOST_REMARKS = 100
+"""The newest ones: all of them are in the exports."""
 CURRENT = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
 WANTED = TaskRow.gold.is_(None) & (TaskRow.held < TaskRow.wanted)
 
@@ -55,14 +57,16 @@ def progress(session: Session) -> Progress:
     of_all = map(int, session.execute(tasks).one())
     known = select(func.count()).where(TaskRow.gold.is_not(None))
     skipped = select(func.count()).where(AssignmentRow.state == State.SKIPPED)
-    flagged = said(func.count()).where(JudgementRow.flagged)
-    return Progress(*of_all, *(int(session.scalar(query) or 0) for query in (known, skipped, flagged)))
+    flagged = (said(func.count()).where(JudgementRow.flagged), skipped.where(AssignmentRow.flagged))
+    counted = ((known,), (skipped,), flagged)
+    return Progress(*of_all, *(sum(int(session.scalar(query) or 0) for query in queries) for queries in counted))
 
 
 def people(session: Session) -> list[Activity]:
     """See `Store.people`."""
-    skipped = func.count().filter(AssignmentRow.state == State.SKIPPED)
-    judged, flagged = func.count(JudgementRow.id), func.count().filter(JudgementRow.flagged)
+    passed = AssignmentRow.state == State.SKIPPED
+    skipped, judged = func.count().filter(passed), func.count(JudgementRow.id)
+    flagged = func.count().filter(or_(JudgementRow.flagged, passed & AssignmentRow.flagged))
     query = (
         select(AnnotatorRow.name, judged, skipped, flagged)
         .outerjoin(AssignmentRow, AssignmentRow.annotator_id == AnnotatorRow.id)
@@ -71,6 +75,31 @@ def people(session: Session) -> list[Activity]:
         .order_by(AnnotatorRow.name)
     )
     return [Activity(*row) for row in session.execute(query)]
+
+
+def askable(session: Session) -> int:
+    """See `Store.askable`."""
+    return session.scalar(select(func.count(AnnotatorRow.id)).where(AnnotatorRow.role != Role.ELSEWHERE)) or 0
+
+
+def remarks(session: Session) -> list[Remark]:
+    """See `Store.remarks`; at most MOST_REMARKS."""
+    of_both = (TaskRow.key, AnnotatorRow.name)
+    judged = said(*of_both, JudgementRow.flagged, JudgementRow.comment, JudgementRow.created_at)
+    skipped = select(*of_both, AssignmentRow.flagged, AssignmentRow.comment, AssignmentRow.ended_at)
+    skipped = skipped.where(AssignmentRow.state == State.SKIPPED).select_from(AssignmentRow)
+    found = [
+        Remark(key, name, skip, flagged, comment, at)
+        for skip, query, row in ((False, judged, JudgementRow), (True, skipped, AssignmentRow))
+        for key, name, flagged, comment, at in session.execute(
+            query.join(TaskRow, AssignmentRow.task_id == TaskRow.id)
+            .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
+            .where(or_(row.flagged, row.comment != ""))
+            .order_by(row.id.desc())
+            .limit(MOST_REMARKS)
+        )
+    ]
+    return sorted(found, key=lambda remark: -remark.at)[:MOST_REMARKS]
 
 
 def said(*what: Any) -> Select[Any]:

@@ -96,12 +96,16 @@ class Database:
         self._engine.dispose()
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, new: bool = True) -> Database:
     """`sqlite:///judgements.db` or `postgresql://user:password@host/name`; its tables are made, or brought up to date.
 
+    Without `new` a file that is not there is an error: whoever only looks would find nothing, and believe it.
     Raises ConfigurationError where there is none, nor could be; DependencyUnreachable where it does not answer.
     """
     engine = _engine(url)
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not new and file is not None and not Path(file).exists():
+        raise ConfigurationError(f"no database {file}: name the one that the judgements are in")
     try:
         _migrate(engine)
     except DatabaseError as error:

@@ -7,12 +7,16 @@
     ratings         {prompt, response, score}                          `plaudit reward-model` with loss: squared_error
     thumbs          {prompt, completion, label}                        trl's KTOTrainer; loss: binary_cross_entropy
     demonstrations  {prompt, response}                                 `plaudit sft`
+    scales          {prompt, response, score, standard_error}          `plaudit reward-model` with loss: squared_error
 
 Where a prompt is a conversation, answers to it are one too: a list with the assistant's message, as trl has it. A row
 of `preferences` is a pair of unequal ranks; what was ranked alike says nothing there
 (of `rankings` it may be learnt: `ties: half`).
 
-What is left out: questions whose answer was known before, and what somebody flagged, unless asked for.
+`scales` puts what all people said of a task's answers onto one scale: of log-odds, 0 on average of the task (scale.py).
+
+What is left out: questions whose answer was known before, and judgements that were flagged, unless asked for. A comment
+stands in the rows of its judgement.
 
 With `weights`, a row also says how much whoever judged counts in training:
 
@@ -20,13 +24,15 @@ With `weights`, a row also says how much whoever judged counts in training:
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import permutations
 from typing import Any
 
 from plaudit.feedback.consensus import Likely, likely
 from plaudit.feedback.records import Judgement
+from plaudit.feedback.scale import scales
 from plaudit.feedback.tasks import Demonstration, Ranks, Rating, Task, Thumb
 
 Row = dict[str, Any]
@@ -45,6 +51,7 @@ class Form(StrEnum):
     RATINGS = "ratings"
     THUMBS = "thumbs"
     DEMONSTRATIONS = "demonstrations"
+    SCALES = "scales"
 
 
 def export(
@@ -60,8 +67,7 @@ def export(
     `weights`, if given, has everybody who judged; a row of many people has none.
     """
     kept = (one for one in judgements if flagged or not one.flagged)
-    rows = _consensus(likely(kept)) if form is Form.CONSENSUS else _by_judgement(kept, FORMS[form], weights)
-    for task, row in rows:
+    for task, row in _rows(kept, form, weights):
         if gold or task.gold is None:
             yield {"prompt": _prompt(task), **row, "task": task.key}
 
@@ -83,6 +89,15 @@ def _log_odds(right: float) -> float:
     return math.log(bounded / (1.0 - bounded))
 
 
+def _rows(judgements: Iterable[Judgement], form: Form, weights: Mapping[str, float] | None) -> Iterator[TaskRow]:
+    match form:
+        case Form.CONSENSUS:
+            return _consensus(likely(judgements))
+        case Form.SCALES:
+            return _scales(list(judgements))
+    return _by_judgement(judgements, FORMS[form], weights)
+
+
 def _by_judgement(
     judgements: Iterable[Judgement], write: Callable[[Judgement], Iterator[Row]], weights: Mapping[str, float] | None
 ) -> Iterator[TaskRow]:
@@ -90,6 +105,8 @@ def _by_judgement(
         who: Row = {"annotator": judgement.person}
         if weights is not None:
             who["weight"] = weights[judgement.person]
+        if judgement.comment:
+            who["comment"] = judgement.comment
         for row in write(judgement):
             yield judgement.task, row | who
 
@@ -98,6 +115,15 @@ def _consensus(found: Iterable[Likely]) -> Iterator[TaskRow]:
     for one in found:
         chosen, rejected = (_answer(one.task, one.task.answers[at].text) for at in (one.better, one.worse))
         yield one.task, {"chosen": chosen, "rejected": rejected, "probability": one.probability, "people": one.people}
+
+
+def _scales(judgements: Sequence[Judgement]) -> Iterator[TaskRow]:
+    tasks = {judgement.task.key: judgement.task for judgement in judgements}
+    people = Counter(judgement.task.key for judgement in judgements)
+    for key, scale in scales(judgements).items():
+        for answer, strength in zip(tasks[key].answers, scale, strict=True):
+            told = {"score": strength.value, "standard_error": strength.standard_error}
+            yield tasks[key], {"response": answer.text, "source": answer.source, "people": people[key]} | told
 
 
 def _preferences(judgement: Judgement) -> Iterator[Row]:
@@ -116,11 +142,8 @@ def _rankings(judgement: Judgement) -> Iterator[Row]:
 
 
 def _ratings(judgement: Judgement) -> Iterator[Row]:
-    match judgement.verdict:
-        case Rating(stars):
-            yield {"response": judgement.task.answers[0].text, "score": stars}
-        case Thumb(up):
-            yield {"response": judgement.task.answers[0].text, "score": 1 if up else -1}
+    if isinstance(judgement.verdict, Rating):
+        yield {"response": judgement.task.answers[0].text, "score": judgement.verdict.stars}
 
 
 def _thumbs(judgement: Judgement) -> Iterator[Row]:

@@ -54,9 +54,12 @@ def names_of(task: Task) -> tuple[str, ...]:
 
 
 def fields_of(asked: Asked) -> dict[str, str]:
-    """What was typed; of what was taken back, what was said."""
-    if isinstance(asked.draft, dict):
-        return read_draft(asked.task, asked.draft)
+    """What was said and taken back, and over it what was typed since."""
+    typed = read_draft(asked.task, asked.draft) if isinstance(asked.draft, dict) else {}
+    return _of_verdict(asked) | typed
+
+
+def _of_verdict(asked: Asked) -> dict[str, str]:
     match asked.before:
         case Ranks(ranks) if asked.task.kind is Kind.COMPARE:
             first, second = (ranks[at] for at in asked.shown)

@@ -2,7 +2,7 @@
 
     action      its own keys              does
     (none)                                adds the settings' tasks and serves the labelling page until Ctrl-C
-    terminal    person                    asks that person in this terminal
+    terminal    person                    adds the settings' tasks, and asks that person in this terminal
     invite      person, role              prints a personal link; whoever had one has a new one
     add                                   adds the settings' tasks, while a page is served or not
     import      data; or label_studio,    takes in what people said elsewhere, each once
@@ -40,6 +40,10 @@ from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load, of_arguments
 from plaudit.telemetry import logs
 from plaudit.telemetry.progress import bar
+
+LOOKING = ("export", "report")
+"""Actions that change nothing."""
+OF_MANY = (exporting.Form.CONSENSUS, exporting.Form.SCALES)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -81,24 +85,42 @@ class ExportSettings:
     gold: bool = False
     weights: bool = False  # each row counts in training as far as who judged can be relied on
 
+    def __post_init__(self) -> None:
+        if not self.path.endswith((".jsonl", ".json")):
+            raise ValueError(f"path '{self.path}': what is written are JSON lines: give it the ending .jsonl")
+        if self.weights and self.form in OF_MANY:
+            raise ValueError(f"weights are of people, and a row of {self.form} is of several: leave one of them out")
+
 
 def run(path: str, arguments: list[str]) -> int:
     """Returns the exit code."""
     name, rest = (arguments[0], arguments[1:]) if arguments and "=" not in arguments[0] else ("", arguments)
     if name not in ACTIONS:
         raise ConfigurationError(f"no action '{name}': {', '.join(filter(None, ACTIONS))}, or none to serve the page")
+    if later := [one for one in rest if one in ACTIONS]:
+        raise ConfigurationError(f"'{later[0]}': the action comes first: plaudit label {path} {later[0]} ...")
     action = ACTIONS[name]
-    own = {field.name for field in dataclasses.fields(action.kind)}
-    keys = [one for one in rest if one.partition("=")[0].partition(".")[0] in own]
+    own = [field.name for field in dataclasses.fields(action.kind)]
+    keys = [one for one in rest if _key(one) in own]
+    known = {field.name for field in dataclasses.fields(LabelSettings)}
+    if unknown := [_key(one) for one in rest if _key(one) not in {*own, *known}]:
+        raise ConfigurationError(
+            f"plaudit label {path} {name}: unknown key '{unknown[0]}': of this action are {', '.join(own) or 'none'}, "
+            f"of the settings {', '.join(sorted(known))}"
+        )
     settings = load(LabelSettings, path, [one for one in rest if one not in keys])
     told = of_arguments(action.kind, keys, source=f"plaudit label {path} {name}".rstrip())
     logs.configure(settings.log_level)
-    database = open_database(settings.database)
+    database = open_database(settings.database, new=name not in LOOKING)
     try:
         store = Store(database, lease_s=60 * settings.lease_minutes, gold_every=settings.gold_every)
         return action.do(settings, store, told)
     finally:
         database.close()
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].partition(".")[0]
 
 
 def _serve(settings: LabelSettings, store: Store, _: Nothing) -> int:
@@ -107,7 +129,7 @@ def _serve(settings: LabelSettings, store: Store, _: Nothing) -> int:
     if settings.ready_file:
         check_ready_file(Path(settings.ready_file))
     _add(settings, store, _)
-    if not store.people():
+    if not store.askable():
         print("nobody can sign in yet: plaudit label SETTINGS invite person=NAME role=admin", file=sys.stderr)
     return asyncio.run(serve(settings, store))
 
@@ -131,6 +153,7 @@ def _invite(settings: LabelSettings, store: Store, told: PersonSettings) -> int:
 def _terminal(settings: LabelSettings, store: Store, told: PersonSettings) -> int:
     from plaudit.feedback.terminal import judge_in_terminal
 
+    _add(settings, store, Nothing())
     return judge_in_terminal(store, store.person(told.person), settings.instructions)
 
 
@@ -163,8 +186,7 @@ def _export(_: LabelSettings, store: Store, told: ExportSettings) -> int:
 def _rows(judgements: list[Judgement], told: ExportSettings) -> Iterator[exporting.Row]:
     weights = None
     if told.weights:
-        people = reliabilities(judgements)
-        weights = exporting.reliability_weights({name: found.consensus for name, found in people.items()})
+        weights = exporting.reliability_weights(reliabilities(judgements))
     return exporting.export(judgements, told.form, flagged=told.flagged, gold=told.gold, weights=weights)
 
 

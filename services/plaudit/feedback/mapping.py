@@ -59,14 +59,22 @@ def asked_of(session: Session, row: AssignmentRow) -> Asked:
     return Asked(row.id, task, tuple(row.shown), row.draft, None if last is None else read_verdict(task, last.verdict))
 
 
-def judgement_row(row: AssignmentRow, submission: str, verdict: Verdict, at: float) -> JudgementRow:
-    """Without a comment."""
+def judgement_row(
+    row: AssignmentRow,
+    submission: str,
+    verdict: Verdict,
+    at: float,
+    *,
+    comment: str = "",
+    flagged: bool = False,
+    seconds: float = 0.0,
+) -> JudgementRow:
     return JudgementRow(
         submission=submission,
         assignment_id=row.id,
         verdict=write_verdict(verdict),
-        comment="",
-        flagged=False,
-        seconds=0.0,
+        comment=comment,
+        flagged=flagged,
+        seconds=seconds,
         created_at=at,
     )

@@ -61,8 +61,20 @@ class Judgement:
     shown: tuple[int, ...]
     comment: str
     flagged: bool
-    seconds: float
+    seconds: float | None  # from when it was shown; None: it was said elsewhere
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What somebody said of a task beside judging it."""
+
+    task: str  # its key
+    person: str
+    skipped: bool  # and not judged
+    flagged: bool  # something is wrong with it
+    comment: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class Progress:
     left: int  # that tasks still want: what is given beyond `wanted` fills no other task's place
     known: int  # tasks
     skipped: int
-    flagged: int
+    flagged: int  # judgements, or skipped for that
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,8 @@ than not.
 
 Each person is taken to have answered `RIGHT` more questions rightly and `WRONG` ones wrongly. Whoever answered three
 like everybody else would be infallible without it, and with few answers each the model worse than a vote.
-
-Beside it stands how often each person was right on questions whose answer was known before: fewer of them, but nobody's
-opinion.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,7 +23,6 @@ import numpy.typing as npt
 
 from plaudit.feedback.records import Judgement
 from plaudit.feedback.tasks import Ranks, Thumb
-from plaudit.uncertainty import Estimate, mean
 
 RIGHT, WRONG = 6.0, 2.0
 UNKNOWN = RIGHT / (RIGHT + WRONG)
@@ -38,15 +33,6 @@ CLOSE = 1e-6
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Of one person."""
-
-    consensus: float | None  # probability of being right, by the model; None: shared no question with anybody
-    known: Estimate | None  # share of right answers to questions whose answer was known
-    questions: int  # answered
 
 
 class Question(NamedTuple):
@@ -64,19 +50,10 @@ class Model:
     questions: dict[Question, float]  # the probability that up, or the first, is right; of all that were answered
 
 
-def reliabilities(judgements: Sequence[Judgement]) -> dict[str, Reliability]:
-    """By person."""
-    skills = fit(judgements).people
-    right: dict[str, list[bool]] = defaultdict(list)
-    asked: dict[str, int] = defaultdict(int)
-    for judgement in judgements:
-        asked[judgement.person] += sum(1 for _ in answers(judgement))
-        if judgement.task.gold is not None:
-            right[judgement.person].append(judgement.verdict == judgement.task.gold)
-    return {
-        person: Reliability(skills.get(person), mean(right[person]) if person in right else None, questions)
-        for person, questions in asked.items()
-    }
+def reliabilities(judgements: Sequence[Judgement]) -> dict[str, float | None]:
+    """The probability of being right, of everybody who said anything; None of who shared no question with anybody."""
+    people = fit(judgements).people
+    return {judgement.person: people.get(judgement.person) for judgement in judgements}
 
 
 def fit(judgements: Iterable[Judgement], *, right: float = RIGHT, wrong: float = WRONG) -> Model:

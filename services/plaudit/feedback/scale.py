@@ -7,7 +7,7 @@ A ranking is read as its pairs, a tie as half a win of each. Strengths are Bradl
 ratings stand beside them (elo.py). Standard errors of a leaderboard are of tasks drawn anew, with replacement: what
 people say of one task hangs together. Those of a task's answers are of other people who judge them instead.
 
-What is left out: questions whose answer was known before, and what somebody flagged.
+What is left out: questions whose answer was known before, and judgements that were flagged.
 """
 
 from collections import Counter, defaultdict
@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Placing:
     """One model, or whoever wrote answers, among all of them."""
 
     source: str
@@ -60,7 +60,7 @@ def scales(judgements: Iterable[Judgement]) -> dict[str, tuple[Estimate, ...]]:
 
 def leaderboard(
     judgements: Iterable[Judgement], reliability: Mapping[str, float] | None = None, *, seed: int = 0
-) -> list[Standing]:
+) -> list[Placing]:
     """Of the sources that were compared with another one.
 
     `reliability`: of each person, the probability p of being right. For strengths, what that person said then counts
@@ -71,8 +71,8 @@ def leaderboard(
         return []
     strengths = _strengths(games, weights, np.random.default_rng(seed))
     ratings = _elo(games, np.random.default_rng(seed))
-    standings = [Standing(source, strengths[at], ratings[at], *_share(games, at)) for at, source in enumerate(sources)]
-    return sorted(standings, key=lambda standing: -standing.strength.value)
+    placings = [Placing(source, strengths[at], ratings[at], *_share(games, at)) for at, source in enumerate(sources)]
+    return sorted(placings, key=lambda placing: -placing.strength.value)
 
 
 def _fitted(wins: dict[str, Array], keys: list[str]) -> list[tuple[Estimate, ...]]:

@@ -27,6 +27,7 @@ class Role(StrEnum):
 
     ANNOTATOR = "annotator"
     ADMIN = "admin"  # and looks at progress, and exports
+    ELSEWHERE = "elsewhere"  # nothing: what this person said came from somewhere else
 
 
 class State(StrEnum):
@@ -138,6 +139,6 @@ class JudgementRow(Base):
     verdict: Mapped[dict[str, Any]] = mapped_column(JSON)
     comment: Mapped[str] = mapped_column(Text)
     flagged: Mapped[bool]  # something is wrong with the task
-    seconds: Mapped[float]  # from when it was shown
+    seconds: Mapped[float]  # from when it was shown; 0: it was said elsewhere
     created_at: Mapped[float]
     withdrawn_at: Mapped[float | None]

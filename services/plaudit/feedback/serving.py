@@ -10,6 +10,7 @@ from plaudit.addresses import join_address, split_address
 from plaudit.feedback.page.app import application
 from plaudit.feedback.page.desk import Desk, Latest
 from plaudit.feedback.page.metrics import Metrics
+from plaudit.feedback.records import Load
 from plaudit.feedback.settings import LabelSettings
 from plaudit.feedback.store import Store
 from plaudit.outputs import json_line, write_text
@@ -28,6 +29,7 @@ class LabelServer:
         self.settings, self.address, self.http_address = settings, "", ""
         self._store, self._metrics = store, Metrics()
         self._health = Health(False, "starting")
+        self._looking: asyncio.Task[Load] | None = None
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "LabelServer":
@@ -57,9 +59,16 @@ class LabelServer:
 
     async def look(self) -> None:
         """Asks the database how much there is to do; who asks for metrics and health hears of it."""
+        if self._looking is None:  # else the last one still waits, and would leave a thread behind
+            self._looking = asyncio.create_task(asyncio.to_thread(self._store.load))
+        done, _ = await asyncio.wait({self._looking}, timeout=LOOK_S)
         try:
-            load = await asyncio.wait_for(asyncio.to_thread(self._store.load), LOOK_S)
-        except (SQLAlchemyError, TimeoutError):
+            load = self._looking.result() if done else None
+        except SQLAlchemyError:
+            load = None
+        if done:
+            self._looking = None
+        if load is None:
             self._metrics.database_up.set(0)
             self._health = Health(False, "the database does not answer")
             return

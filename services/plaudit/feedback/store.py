@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, select, true, update
+from sqlalchemy import ColumnElement, Select, func, select, true, update
 from sqlalchemy.orm import Session
 
 from plaudit.errors import ConfigurationError
@@ -38,6 +38,7 @@ from plaudit.feedback.records import (
     NotYours,
     Person,
     Progress,
+    Remark,
     Standing,
 )
 from plaudit.feedback.schema import LONGEST_NAME, AnnotatorRow, AssignmentRow, JudgementRow, Role, State, TaskRow
@@ -78,7 +79,7 @@ class Store:
         token = secrets.token_urlsafe(24)
 
         def work(session: Session) -> None:
-            row = self._named(session, name)
+            row = self._askable(session, name)
             row.token_sha256, row.role = _digest(token), role or row.role
 
         self._database.attempt(work)
@@ -88,18 +89,24 @@ class Store:
         """By name, for who has the database; one who is not known yet has no token, and cannot sign in."""
 
         def work(session: Session) -> Person:
-            row = self._named(session, name)
+            row = self._askable(session, name)
             session.flush()
             return Person(row.id, row.name, Role(row.role))
 
         return self._database.attempt(work)
+
+    def _askable(self, session: Session, name: str) -> AnnotatorRow:
+        row = self._named(session, name)
+        if row.role == Role.ELSEWHERE:
+            row.role = Role.ANNOTATOR
+        return row
 
     def _named(self, session: Session, name: str) -> AnnotatorRow:
         if not 0 < len(name) <= LONGEST_NAME or "\0" in name:
             raise ConfigurationError(f"a name of {len(name)} characters: people have 1 to {LONGEST_NAME}, none a NUL")
         row = session.scalar(select(AnnotatorRow).where(AnnotatorRow.name == name))
         if row is None:
-            row = AnnotatorRow(name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ANNOTATOR)
+            row = AnnotatorRow(name=name, token_sha256=_digest(secrets.token_hex()), role=Role.ELSEWHERE)
             row.created_at = self._clock()
             session.add(row)
         return row
@@ -232,9 +239,10 @@ class Store:
             if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
                 _take(session, row.task, late=True)
             row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
-            said = judgement_row(row, submission, verdict, self._clock())
-            said.comment, said.flagged, said.seconds = comment, flagged, seconds
-            session.add(said)
+            at = self._clock()
+            took = seconds or max(at - row.asked_at, 0.001)  # a page without scripts does not say
+            judged = judgement_row(row, submission, verdict, at, comment=comment, flagged=flagged, seconds=took)
+            session.add(judged)
 
         self._database.attempt(work)
 
@@ -311,6 +319,8 @@ class Store:
                 _take(session, row.task, late=True)
             if judgement is not None:
                 judgement.withdrawn_at = self._clock()
+            beside = row if judgement is None else judgement
+            row.draft = {"comment": beside.comment, "flagged": "on" if beside.flagged else ""}
             if now is not None:
                 row.asked_at = min(row.asked_at, now.asked_at - 1e-3)  # before what is on the screen now
             return self._ask(session, row)
@@ -327,7 +337,8 @@ class Store:
 
     def _judged(self, of: ColumnElement[bool]) -> Iterator[Judgement]:
         """Of the tasks that this is true of."""
-        how = (JudgementRow.comment, JudgementRow.flagged, JudgementRow.seconds, JudgementRow.created_at)
+        seconds = func.nullif(JudgementRow.seconds, 0.0)
+        how = (JudgementRow.comment, JudgementRow.flagged, seconds, JudgementRow.created_at)
         standing = (
             said(AssignmentRow.task_id, AnnotatorRow.name, JudgementRow.verdict, AssignmentRow.shown, *how)
             .join(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
@@ -361,8 +372,16 @@ class Store:
         return self._look(counts.progress)
 
     def people(self) -> list[Activity]:
-        """Everybody who was asked anything or may sign in, by name."""
+        """Everybody who said anything or may be asked, by name."""
         return self._look(counts.people)
+
+    def askable(self) -> int:
+        """How many people there are who may be asked."""
+        return self._look(counts.askable)
+
+    def remarks(self) -> list[Remark]:
+        """What people said beside judging, the newest first."""
+        return self._look(counts.remarks)
 
     def _look(self, query: Callable[[Session], T]) -> T:
         with self._database.reading() as session:

@@ -7,7 +7,7 @@
     summary.people[0].earlier                 0.58 ± 0.02: goes by the place on the screen, where `off` says so
     summary.leaderboard[0].source             the model whose answers people like best
 
-Questions that somebody flagged, or whose answer was known before, say nothing of models: see scale.py.
+Judgements that were flagged, and questions whose answer was known before, say nothing of models: see scale.py.
 """
 
 import time
@@ -18,11 +18,11 @@ from statistics import median
 
 from plaudit.feedback.agreement import Agreement, agreements, agreements_with_others
 from plaudit.feedback.bias import bias, off
-from plaudit.feedback.records import Activity, Judgement, Progress
+from plaudit.feedback.records import Activity, Judgement, Progress, Remark
 from plaudit.feedback.reliability import fit
-from plaudit.feedback.scale import Standing, leaderboard
+from plaudit.feedback.scale import Placing, leaderboard
 from plaudit.feedback.store import Store
-from plaudit.feedback.tasks import Kind
+from plaudit.feedback.tasks import Kind, rightness
 from plaudit.uncertainty import Estimate, mean
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -49,7 +49,7 @@ class PersonSummary:
     skipped: int
     flagged: int
     seconds: float | None  # the median of a judgement
-    known: Estimate | None  # share of right answers to questions whose answer was known
+    known: Estimate | None  # how right, of questions whose answer was known
     others: Estimate | None  # share of answers that most of the others gave too
     reliability: float | None  # probability of being right, by Dawid and Skene's model
     longer: Estimate | None  # share of pairs in which the longer answer was the better one
@@ -65,7 +65,8 @@ class Summary:
     pace: Pace
     agreement: dict[Kind, Agreement]
     people: tuple[PersonSummary, ...]  # by name
-    leaderboard: tuple[Standing, ...]  # the best first
+    leaderboard: tuple[Placing, ...]  # the best first
+    remarks: tuple[Remark, ...]  # the newest first
     notes: tuple[str, ...]  # what cannot be said, and why
 
 
@@ -79,16 +80,17 @@ def summarise(store: Store, *, now: float | None = None) -> Summary:
         agreements(judgements),
         tuple(_people(store.people(), judgements, reliability)),
         tuple(leaderboard(judgements, reliability)),
+        tuple(store.remarks()),
         tuple(_notes(judgements, reliability)),
     )
 
 
 def _pace(judgements: Sequence[Judgement], left: int, now: float) -> Pace:
-    timed = [judgement for judgement in judgements if judgement.seconds > 0]
+    timed = [judgement for judgement in judgements if judgement.seconds is not None]
     hour, day = (sum(now - span < one.created_at <= now for one in timed) * HOUR_S / span for span in (HOUR_S, DAY_S))
     at = hour or day
     seconds = {
-        kind: median(one.seconds for one in timed if one.task.kind == kind)
+        kind: median(one.seconds or 0.0 for one in timed if one.task.kind == kind)
         for kind in dict.fromkeys(one.task.kind for one in timed)
     }
     return Pace(hour, day, seconds, left / at if at else None)
@@ -103,7 +105,7 @@ def _people(
     biases = {person.name: bias(theirs[person.name]) for person in active}
     others, marked = agreements_with_others(judgements), off(biases)
     for person in active:
-        right = [one.verdict == one.task.gold for one in theirs[person.name] if one.task.gold is not None]
+        right = [rightness(one.verdict, one.task.gold) for one in theirs[person.name] if one.task.gold is not None]
         yield PersonSummary(
             person.name,
             person.judged,
@@ -120,12 +122,15 @@ def _people(
 
 
 def _median(judgements: Iterable[Judgement]) -> float | None:
-    times = [one.seconds for one in judgements if one.seconds > 0]
+    times = [one.seconds for one in judgements if one.seconds is not None]
     return median(times) if times else None
 
 
 def _notes(judgements: Sequence[Judgement], reliability: Mapping[str, float]) -> Iterator[str]:
-    if judgements and not reliability:
+    people: dict[str, set[str]] = defaultdict(set)
+    for judgement in judgements:
+        people[judgement.task.key].add(judgement.person)
+    if judgements and max(map(len, people.values())) < 2:
         yield "Nobody was asked what somebody else was: whom to believe cannot be said. Let tasks want 2 judgements."
     if 0 < len(reliability) < FEWEST_PEOPLE:
         yield "Two people say who differs from whom, and not who is right: let a third one judge what both did."

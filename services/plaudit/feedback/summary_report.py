@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from plaudit.feedback.records import Remark
 from plaudit.feedback.summary import Pace, PersonSummary, Summary
 from plaudit.uncertainty import Estimate
 from plaudit.visible import visible
@@ -34,6 +35,8 @@ def _lines(summary: Summary) -> Iterator[str]:
         )
         yield from _table(MODELS, list(standings))
         yield from (MODELS_LEGEND, "")
+    if summary.remarks:
+        yield from _table(("beside judging", "task", "person", "said"), list(map(_remark, summary.remarks)), left=True)
     yield from summary.notes
 
 
@@ -72,15 +75,21 @@ def _person(person: PersonSummary) -> tuple[str, ...]:
     )
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Names to the left, figures to the right."""
+def _remark(remark: Remark) -> tuple[str, ...]:
+    what = [name for name, is_so in (("skipped", remark.skipped), ("flagged", remark.flagged)) if is_so]
+    return " and ".join(what) or "judged", remark.task, remark.person, remark.comment
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: bool = False) -> Iterator[str]:
+    """Names to the left, figures to the right, unless all are words."""
     cells = [columns, *([_cell(text) for text in row] for row in rows)]
     first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
     for at, (name, *figures) in enumerate(cells):
-        padded = (text.rjust(width) for text, width in zip(figures, others, strict=True))
+        padded = (text.ljust(width) if left else text.rjust(width) for text, width in zip(figures, others, strict=True))
         yield f"| {name.ljust(first)} | {' | '.join(padded)} |"
         if at == 0:
-            yield f"|{'-' * (first + 2)}|{'|'.join('-' * (width + 1) + ':' for width in others)}|"
+            end = "-" if left else ":"
+            yield f"|{'-' * (first + 2)}|{'|'.join('-' * (width + 1) + end for width in others)}|"
     yield ""
 
 

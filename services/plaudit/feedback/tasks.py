@@ -14,6 +14,8 @@ Ranks((1, 1))   neither is
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import permutations
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -126,6 +128,21 @@ def check(task: Task, verdict: Verdict) -> None:
         raise WrongVerdict(f"a {type(verdict).__name__} is no verdict on a task of kind {task.kind}")
     if isinstance(verdict, Ranks) and len(verdict.ranks) != len(task.answers):
         raise WrongVerdict(f"{len(verdict.ranks)} ranks for {len(task.answers)} answers")
+
+
+def rightness(verdict: Verdict, right: Verdict) -> float:
+    """0 to 1: of ranks the share of the pairs that differ in `right` and are in its order, a tie half of one.
+
+    Stars are right within one of them.
+    """
+    match verdict, right:
+        case Ranks(given), Ranks(known):
+            pairs = [(i, j) for i, j in permutations(range(len(known)), 2) if known[i] < known[j]]
+            found = [0.5 * (1 + (given[i] < given[j]) - (given[i] > given[j])) for i, j in pairs]
+            return fmean(found) if found else float(verdict == right)
+        case Rating(given_stars), Rating(known_stars):
+            return float(abs(given_stars - known_stars) <= 1)
+    return float(verdict == right)
 
 
 def read_verdict(task: Task, tree: Any) -> Verdict:

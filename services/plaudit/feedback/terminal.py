@@ -13,14 +13,14 @@ What models wrote is shown as text: none of it can move the cursor, or colour an
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from plaudit.feedback.asking import Said, Shown, shown
+from plaudit.feedback.asking import Said, shown
 from plaudit.feedback.fields import verdict_of
 from plaudit.feedback.records import AlreadyJudged, Asked, Person
 from plaudit.feedback.store import Store
@@ -32,6 +32,11 @@ HINTS = {
     Kind.THUMBS: "1 good, 2 not good",
     Kind.RATING: "1 worst to 5 best",
     Kind.DEMONSTRATION: "your answer; a line with a single dot ends it",
+}
+CHOICES = {
+    Kind.COMPARE: {"1": "0", "2": "1", "0": "tie", "=": "tie"},
+    Kind.THUMBS: {"1": "up", "2": "down", "+": "up", "-": "down"},
+    Kind.RATING: {stars: stars for stars in "12345"},
 }
 COMMANDS = "/s skip   /u undo   /f flag   /c WORDS comment   /q quit"
 
@@ -58,7 +63,8 @@ class Session:
         """Until there is nothing left, or somebody wants to go; how many were judged."""
         judged = 0
         while (asked := self.store.next(self.person)) is not None:
-            self.comment, self.flagged, self.began = "", False, time.monotonic()
+            fields, self.began = shown(asked).fields, time.monotonic()
+            self.comment, self.flagged = fields["comment"], bool(fields["flagged"])
             self._show(asked)
             said = self._answer(asked)
             if said is None:
@@ -77,9 +83,9 @@ class Session:
         for place, answer in enumerate(task.answers, start=1):
             title = str(place) if asked.task.kind is Kind.COMPARE else answer.name
             self.console.print(_panel(answer, "white", title))
-        if task.again or asked.draft:
-            self._show_before(task)
-        self.console.print(f"[bold]{HINTS[asked.task.kind]}[/]   [dim]{COMMANDS}[/]")
+        if before := as_typed(asked, task.fields):
+            self.console.print(Text(f"so far: {before}", "yellow"))
+        self.console.print(f"[bold]{HINTS[asked.task.kind]}[/]   [dim]{COMMANDS}[/]", highlight=False)
 
     def _instruct(self, instructions: str) -> None:
         if instructions and instructions != self.told:
@@ -87,10 +93,6 @@ class Session:
                 Panel(Text(instructions), title="what to go by", title_align="left", border_style="green")
             )
         self.told = instructions
-
-    def _show_before(self, task: Shown) -> None:
-        before = ", ".join(f"{name} {text}" for name, text in task.fields.items() if text)
-        self.console.print(Text(f"so far: {before}", "yellow"))
 
     def _answer(self, asked: Asked) -> bool | None:
         """Whether it was judged; None where somebody wants to go."""
@@ -157,14 +159,24 @@ def read(asked: Asked, line: str) -> dict[str, str]:
     kind = asked.task.kind
     if kind is Kind.RANK:
         return _ranks(line, len(asked.shown))
-    choices = {
-        Kind.COMPARE: {"1": "0", "2": "1", "0": "tie", "=": "tie"},
-        Kind.THUMBS: {"1": "up", "2": "down", "+": "up", "-": "down"},
-        Kind.RATING: {stars: stars for stars in "12345"},
-    }[kind]
-    if line not in choices:
+    if line not in CHOICES[kind]:
         raise Unclear
-    return {"choice": choices[line]}
+    return {"choice": CHOICES[kind][line]}
+
+
+def as_typed(asked: Asked, fields: Mapping[str, str]) -> str:
+    """The other way round: what would be typed for the page's fields, and what stands beside it."""
+    said = fields["text"]
+    if asked.task.kind is Kind.RANK:
+        letters: dict[int, list[str]] = {}
+        for place in range(len(asked.shown)):
+            if rank := fields[f"rank-{place}"]:
+                letters.setdefault(int(rank), []).append(chr(ord("a") + place))
+        said = " ".join("=".join(letters[rank]) for rank in sorted(letters))
+    elif fields["choice"]:
+        said = next(typed for typed, choice in CHOICES[asked.task.kind].items() if choice == fields["choice"])
+    beside = (f"/c {fields['comment']}" if fields["comment"] else "", "/f" if fields["flagged"] else "")
+    return "   ".join(part for part in (said, *beside) if part)
 
 
 def _ranks(line: str, count: int) -> dict[str, str]:

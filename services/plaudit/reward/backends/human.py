@@ -132,7 +132,8 @@ class HumanModel:
         self.admission.measured(len(done), min(now - self._heard_at, PAUSE_S * len(done)))
         self._heard_at = now
         for one in done:
-            self._metrics.judged(self.card.name, one.waited, [said.seconds for said in one.heard.judgements])
+            seconds = [said.seconds for said in one.heard.judgements if said.seconds is not None]
+            self._metrics.judged(self.card.name, one.waited, seconds)
 
 
 def _content(item: Item) -> tuple[str | tuple[Message, ...], str]:

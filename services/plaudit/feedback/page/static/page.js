@@ -16,10 +16,15 @@ function complain(text) {
 // ---- a personal link: its token stands behind the #, which browsers send to nobody ----
 
 const entrance = document.querySelector("#entrance");
-if (entrance && location.hash.length > 1) {
+function enter() {
+  if (location.hash.length < 2) return;
   entrance.token.value = location.hash.slice(1);
   history.replaceState(null, "", "/in");
   entrance.submit();
+}
+if (entrance) {
+  enter();
+  window.addEventListener("hashchange", enter); // another link in the same window
 }
 
 // ---- drafts: with the server, and with the browser until the server has them ----
@@ -216,10 +221,13 @@ function rankingKey(event) {
 
 // ---- keys ----
 
+const MOVES = ["ArrowUp", "ArrowDown", "Tab", "PageUp", "PageDown", " "]; // and scrolling, as long as held
+
 const writing = (element) => element?.matches?.("textarea, input:not([type=radio]):not([type=checkbox])");
 
 function key(event) {
   if (event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.repeat && !MOVES.includes(event.key) && !writing(event.target)) { event.preventDefault(); return; } // held down
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { form.requestSubmit(form.querySelector("[data-send]")); return; }
   if (writing(event.target)) {
     if (event.key === "Escape") event.target.blur();
