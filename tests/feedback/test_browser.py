@@ -174,6 +174,30 @@ def test_who_was_signed_out_meanwhile_loses_nothing(browser: Browser, service: S
     assert [said.verdict for said in store.judged()] == [Demonstration("It took me an hour")]
 
 
+def test_words_typed_at_once_are_the_answer(browser: Browser, service: Service, store: Store) -> None:
+    """Also those that would be keys: of skipping, of the flag, of taking back."""
+    store.add_tasks([task(Kind.DEMONSTRATION, 0)])
+    with person(browser, service, store, "Ada") as page:
+        page.keyboard.type("useful words for customers")
+        assert page.input_value("textarea[name=text]") == "useful words for customers"
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#done")).to_be_visible()
+    assert [said.verdict for said in store.judged()] == [Demonstration("useful words for customers")]
+
+
+def test_a_key_that_is_held_down_is_pressed_once(browser: Browser, service: Service, store: Store) -> None:
+    store.add_tasks(task(Kind.RANK, 2, f"{at}") for at in range(4))
+    with person(browser, service, store, "Ada") as page:
+        for key, remain in (("s", 2), ("Enter", 2)):
+            for _ in range(5):
+                page.keyboard.down(key)
+                page.wait_for_timeout(150)
+            page.keyboard.up(key)
+            listens(page)
+            expect(page.locator(".progress span")).to_have_text(f"0 done, {remain} to come")
+    assert (store.progress().skipped, store.progress().given) == (1, 0)
+
+
 def test_two_people_at_once_never_have_the_same_place(browser: Browser, service: Service, store: Store) -> None:
     store.add_tasks(task(Kind.RATING, 1, f"{at}") for at in range(6))
     with person(browser, service, store, "Ada") as ada, person(browser, service, store, "Bob") as bob:

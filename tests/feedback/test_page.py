@@ -284,6 +284,9 @@ async def test_who_runs_it_sees_how_it_goes_and_others_do_not(server: LabelServe
         assert cleo is not None
         assert (cleo.name, cleo.role) == ("<Cleo>", Role.ANNOTATOR)
         assert "<Cleo>" not in invited
+        mine = (await ada.post("/admin/people", data={"name": "Ada"})).text
+        assert "/in#" in mine, "a new link of their own"
+        assert (await ada.get("/admin")).status_code == 200, "and whoever made it is still signed in"
 
 
 async def test_metrics_and_health_say_how_it_fares(

@@ -38,8 +38,10 @@ def read_label_studio(
     """`prompt` and `answers` name fields of `data`. ConfigurationError names the first task that lacks one."""
     try:
         tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: no JSON export of Label Studio ({error})") from None
+    except OSError as error:
+        raise ConfigurationError(f"label_studio {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"label_studio {path}: no JSON export of Label Studio ({error})") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise ConfigurationError(f"{path}: a JSON export of Label Studio is a list of tasks")
     thumbs = {choice.casefold(): Thumb(choice in up) for choice in (*up, *down)}

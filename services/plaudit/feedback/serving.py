@@ -35,10 +35,10 @@ class LabelServer:
     async def __aenter__(self) -> "LabelServer":
         """Binds and answers. Raises ConfigurationError when a port is taken."""
         host, port = split_address(self.settings.address)
-        page = http.bind(host, port)
+        page = http.bind(host, port, "the page (address)")
         self.address = join_address(host, page.getsockname()[1])
         host, port = split_address(self.settings.http_address)
-        telemetry = http.bind(host, port)
+        telemetry = http.bind(host, port, "metrics (http_address)")
         self.http_address = join_address(host, telemetry.getsockname()[1])
         url = self.settings.url or f"http://{self.address}"
         desk = Desk(self._store, self.settings, self._metrics, Latest(self._store), url)

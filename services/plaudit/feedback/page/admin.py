@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from plaudit.feedback.exporting import Form, export
 from plaudit.feedback.page.desk import Desk
-from plaudit.feedback.page.requests import read_form
+from plaudit.feedback.page.requests import keep_signed_in, read_form
 from plaudit.feedback.records import Person
 from plaudit.feedback.schema import LONGEST_NAME, Role
 from plaudit.outputs import json_line
@@ -32,7 +32,10 @@ async def invite(request: Request, desk: Desk, person: Person) -> Response:
     role = Role.ADMIN if fields.get("role") == Role.ADMIN else None
     token = await asyncio.to_thread(desk.store.add_person, name, role)
     desk.latest.forget()
-    return await overview(request, desk, person, desk.link(token), name)
+    answer = await overview(request, desk, person, desk.link(token), name)
+    if name == person.name:  # their own token is the old one now
+        keep_signed_in(answer, desk, token)
+    return answer
 
 
 async def download(request: Request, desk: Desk, person: Person) -> Response:

@@ -31,11 +31,10 @@ from plaudit.feedback.fields import MOST_CHARACTERS, read_draft, verdict_of
 from plaudit.feedback.page import admin
 from plaudit.feedback.page.desk import Desk
 from plaudit.feedback.page.guard import Guard
-from plaudit.feedback.page.requests import COOKIE, Handler, desk_of, read_form, signed_in
+from plaudit.feedback.page.requests import COOKIE, Handler, desk_of, keep_signed_in, read_form, signed_in
 from plaudit.feedback.records import AlreadyJudged, NotYours, Person
 from plaudit.feedback.tasks import WrongVerdict
 
-KEPT_S = 90 * 24 * 3600
 """A cookie's life."""
 MOST_SECONDS = 24 * 3600.0
 MOST_DIGITS = 9
@@ -85,7 +84,7 @@ async def _sign_in(request: Request) -> Response:
     if await asyncio.to_thread(desk.store.sign_in, token) is None:
         return desk.render("in.html", status=403, problem="Nobody has this token. Ask for a new link.")
     response = RedirectResponse("/", 303)
-    response.set_cookie(COOKIE, token, KEPT_S, httponly=True, samesite="lax", secure=desk.secure)
+    keep_signed_in(response, desk, token)
     return response
 
 

@@ -14,6 +14,7 @@ from plaudit.feedback.records import Person
 
 COOKIE = "plaudit-label"
 MOST_FIELDS = 200
+KEPT_S = 90 * 24 * 3600
 
 Handler = Callable[[Request, Desk, Person], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -40,6 +41,11 @@ def signed_in(handler: Handler) -> Endpoint:
         raise HTTPException(401, "You are signed out, and this was not sent: open your personal link again.")
 
     return endpoint
+
+
+def keep_signed_in(response: Response, desk: Desk, token: str) -> None:
+    """In a cookie that no script reads, and no other site sends."""
+    response.set_cookie(COOKIE, token, KEPT_S, httponly=True, samesite="lax", secure=desk.secure)
 
 
 async def read_form(request: Request) -> dict[str, str]:
