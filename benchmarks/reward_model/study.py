@@ -30,9 +30,11 @@ from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.telemetry.quiet import quiet_libraries
-from plaudit.uncertainty import Estimate, mean, paired_difference
+from plaudit.uncertainty import Estimate, clustered_mean
 
 Outcomes = npt.NDArray[np.float64]
+PROMPTS = "prompts.json"
+"""In the output folder, fold by fold: the number of each pair's prompt, for `versus.py`."""
 
 
 def main() -> None:
@@ -48,16 +50,25 @@ def main() -> None:
         record = _fold(settings, fold, preferences, folds, arguments.votes)
         model[folds == fold], words[folds == fold] = record["model"], record["words"]
         seconds += record["seconds"]
-    report = _report(settings, model, words, length_outcomes(preferences), seconds, arguments.votes)
+    prompts = _prompts(preferences)
+    by_fold = [prompts[folds == fold].tolist() for fold in range(arguments.folds)]
+    (settings.output / PROMPTS).write_text(json.dumps(by_fold), encoding="utf-8")
+    report = _report(settings, model, words, length_outcomes(preferences), prompts, seconds, arguments.votes)
     (settings.output / "study.md").write_text(report, encoding="utf-8")
     print(report)
 
 
 def _folds(preferences: list[Preference], count: int, seed: int) -> npt.NDArray[np.int64]:
     """(n,) the fold of each pair; pairs about the same prompt stay together."""
+    places = _prompts(preferences)
+    order: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(places.max() + 1)
+    return order[places] % count
+
+
+def _prompts(preferences: list[Preference]) -> npt.NDArray[np.int64]:
+    """(n,) the number of each pair's prompt."""
     places = {prompt: place for place, prompt in enumerate(dict.fromkeys(p.chosen.prompt for p in preferences))}
-    order = np.random.default_rng(seed).permutation(len(places))
-    return np.array([order[places[p.chosen.prompt]] % count for p in preferences])
+    return np.array([places[p.chosen.prompt] for p in preferences])
 
 
 def _fold(
@@ -104,23 +115,30 @@ def _bag_of_words(training: list[Preference], held_out: list[Preference]) -> Out
 
 
 def _report(
-    settings: RewardModelSettings, model: Outcomes, words: Outcomes, length: Outcomes, seconds: float, how: str
+    settings: RewardModelSettings,
+    model: Outcomes,
+    words: Outcomes,
+    length: Outcomes,
+    prompts: npt.NDArray[np.int64],
+    seconds: float,
+    how: str,
 ) -> str:
     """Markdown. Pairs without a score are left out of every row, so that all rows are about the same pairs."""
     scored = ~np.isnan(model)
-    model, words, length = model[scored], words[scored], length[scored]
-    rows = [
-        ("reward model", mean(model)),
-        ("bag-of-words Bradley-Terry", mean(words)),
-        ("length rule", mean(length)),
-        ("reward model - length rule", paired_difference(model, length)),
-        ("reward model - bag of words", paired_difference(model, words)),
-        ("bag of words - length rule", paired_difference(words, length)),
-    ]
+    measured = {
+        "reward model": model,
+        "bag-of-words Bradley-Terry": words,
+        "length rule": length,
+        "reward model - length rule": model - length,
+        "reward model - bag of words": model - words,
+        "bag of words - length rule": words - length,
+    }
+    groups = prompts[scored].tolist()
+    rows = [(name, clustered_mean(values[scored], groups)) for name, values in measured.items()]
     training, lora = settings.training, settings.base.lora
     learnt = f"LoRA of rank {lora.rank} on {lora.target_modules}" if lora else "all weights"
     lines = [
-        f"{len(model)} pairs scored by models that did not see them, {int((~scored).sum())} longer than "
+        f"{len(groups)} pairs scored by models that did not see them, {int((~scored).sum())} longer than "
         f"{settings.rendering.max_tokens} tokens and left out; base {Path(settings.base.model).name} in "
         f"{settings.base.dtype}, {training.epochs:g} epochs, batch {training.batch_size}, learning rate "
         f"{training.learning_rate:g}, dropout {'on' if settings.dropout else 'off'}, "
@@ -135,7 +153,7 @@ def _report(
 
 def _row(name: str, found: Estimate) -> str:
     percent = found.scaled(100)
-    assert percent.interval is not None, "one pair is no study"
+    assert percent.interval is not None, "one prompt is no study"
     low, high = percent.interval
     return f"| {name} | {percent.value:.1f} | {percent.standard_error:.1f} | {low:.1f} to {high:.1f} |"
 

@@ -49,7 +49,8 @@ def _rated(reply: Trajectory, rng: random.Random) -> dict[str, object]:
 def _ceiling(rows: Sequence[dict[str, object]]) -> str:
     """Of the scorer that knows the panel."""
     known = [expected_stars(str(row["prompt"]), str(row["response"])) for row in rows]
-    return f"{fit(known, [float(str(row['score'])) for row in rows]).r_squared:.3f}"
+    scores, prompts = [float(str(row["score"])) for row in rows], [str(row["prompt"]) for row in rows]
+    return f"{fit(known, scores, prompts).r_squared:.3f}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Z95 = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over n independent things. In text: f"{estimate:.2f}" is "0.71 ± 0.01"."""
+    """A mean over n things, independent but where they were grouped. In text: f"{estimate:.2f}" is "0.71 ± 0.01"."""
 
     value: float
     standard_error: float | None = None  # None where it is unknown: of one thing, or where none was stated
@@ -56,10 +56,17 @@ def clustered_mean(values: npt.ArrayLike, groups: Sequence[Hashable]) -> Estimat
     """The mean of at least one value (n,), where values of one group (n,) hang together and groups do not.
 
     Its standard error is that of the groups' sums about the mean; of groups of one it is `mean`'s. Of a single group it
-    is unknown. (K.-Y. Liang and S. L. Zeger, Longitudinal data analysis using generalized linear models, 1986.)
+    is unknown. The estimate's n counts the values. (K.-Y. Liang and S. L. Zeger, Longitudinal data analysis using
+    generalized linear models, 1986.)
     """
     array = np.asarray(values, np.float64)
-    places = {group: at for at, group in enumerate(dict.fromkeys(groups))}
-    sums = np.bincount([places[group] for group in groups], array - array.mean())
+    sums = group_sums(array - array.mean(), groups)
     n, many = len(array), len(sums)
     return Estimate(float(array.mean()), math.sqrt((sums**2).sum() * many / (many - 1)) / n if many > 1 else None, n)
+
+
+def group_sums(values: npt.ArrayLike, groups: Sequence[Hashable]) -> npt.NDArray[np.float64]:
+    """Of values (n,) in groups (n,), in the order in which these come first."""
+    places = {group: at for at, group in enumerate(dict.fromkeys(groups))}
+    weights = np.asarray(values, np.float64)
+    return np.bincount([places[group] for group in groups], weights).astype(np.float64)

@@ -117,6 +117,43 @@ def test_squared_error_by_hand():
     assert squared_error(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 1.0])).tolist() == [1.0, 4.0]
 
 
+def test_held_out_ratings_that_are_all_alike_are_not_measured_and_stop_nothing(tmp_path, capsys):
+    """One person who always gives 5; a single rating of a prompt that is held out."""
+    rows = [row | {"annotator": "Ada"} for row in planted(40)[0]]
+    rows += [row | {"annotator": "Bob", "score": 5} for row in planted(6, seed=1)[0]]
+    single = {"source": write_rows(tmp_path / "held_out.jsonl", planted(2, seed=2)[0][:1])}
+    people = {"held_out_annotators": ["Bob"], "training": TRAINING | {"epochs": 1}}
+    path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_data=single, **people)
+    result = train(load(RewardModelSettings, path))
+    assert result.measured == {"held out": [None], "held-out annotators (Bob)": [None]}
+    told = capsys.readouterr().out
+    assert "held out: 1 judgements" in told
+    assert "held-out annotators: 6 judgements" in told
+    assert not (tmp_path / "out/held_out.json").exists()
+
+
+def test_one_response_that_several_rated_is_an_error_and_no_correlation(tmp_path):
+    rows, _ = planted(40)
+    same = [row | {"score": score} for row, score in zip(planted(2, seed=2)[0][:1] * 4, (1, 3, 4, 5), strict=True)]
+    evaluated = {"source": write_rows(tmp_path / "held_out.jsonl", same)}
+    training = TRAINING | {"epochs": 1}
+    path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_data=evaluated, training=training)
+    result = train(load(RewardModelSettings, path))
+    assert result.held_out.correlation is None
+    assert result.held_out.r_squared.n == 4
+    assert "on 4 ratings" in result.summary()
+    assert "correlation" not in result.summary()
+
+
+@pytest.mark.parametrize("ensemble", ["null", "{members: 2, by: folds}"])
+def test_training_ratings_that_are_all_alike_are_refused_before_anything_is_written(tmp_path, capsys, ensemble):
+    rows = [row | {"score": 5} for row in planted(20)[0]]
+    path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows)
+    assert main(["reward-model", path, f"ensemble={ensemble}"]) == 2
+    assert "training ratings is 5: there is nothing to tell apart" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -41,7 +41,7 @@ def test_what_is_no_rating_is_named(tmp_path, row, message):
 
 
 def test_figures_by_hand():
-    found = fit([1.0, 2.0, 3.0, 6.0], [1.0, 2.0, 3.0, 4.0])
+    found = fit([1.0, 2.0, 3.0, 6.0], [1.0, 2.0, 3.0, 4.0], range(4))
     assert found.r_squared.value == pytest.approx(1 - 4 / 5)
     assert found.correlation.value == pytest.approx(np.corrcoef([1, 2, 3, 6], [1, 2, 3, 4])[0, 1])
     assert found.r_squared.n == found.correlation.n == 4
@@ -50,8 +50,9 @@ def test_figures_by_hand():
 def test_a_constant_unit_changes_r_squared_but_no_correlation():
     scores = np.random.default_rng(0).normal(size=50)
     guess = scores + np.random.default_rng(1).normal(size=50)
-    assert fit(3 * guess + 1, scores).correlation.value == pytest.approx(fit(guess, scores).correlation.value)
-    assert fit(3 * guess + 1, scores).r_squared.value < 0 < fit(guess / 2, scores).r_squared.value
+    plain, moved, halved = (fit(one, scores, range(50)) for one in (guess, 3 * guess + 1, guess / 2))
+    assert moved.correlation.value == pytest.approx(plain.correlation.value)
+    assert moved.r_squared.value < 0 < halved.r_squared.value
 
 
 @pytest.mark.parametrize("noise", [0.3, 2.0])
@@ -60,8 +61,31 @@ def test_standard_errors_are_the_spread_over_many_draws(noise):
     draws = []
     for _ in range(2_000):
         scores = random.normal(size=300)
-        draws.append(fit(scores / (1 + noise**2) + noise * random.normal(size=300) / (1 + noise**2), scores))
+        guess = scores / (1 + noise**2) + noise * random.normal(size=300) / (1 + noise**2)
+        draws.append(fit(guess, scores, range(300)))
     for name in ("r_squared", "correlation"):
-        values = [getattr(draw, name).value for draw in draws]
-        stated = np.mean([getattr(draw, name).standard_error for draw in draws])
-        assert stated == pytest.approx(np.std(values), rel=0.08)
+        assert stated(draws, name) == pytest.approx(spread(draws, name), rel=0.08)
+
+
+def test_what_several_people_say_of_one_response_hangs_together():
+    """Five ratings of each of 60 responses: to take them for 300 would be to claim twice as much."""
+    random = np.random.default_rng(0)
+    responses, people = np.repeat(np.arange(60), 5), range(300)
+    draws, claimed = [], []
+    for _ in range(1_000):
+        worth = random.normal(size=60)
+        guess = (0.5 * worth + 0.5 * random.normal(size=60))[responses]
+        scores = worth[responses] + 0.3 * random.normal(size=300)
+        draws.append(fit(guess, scores, responses.tolist()))
+        claimed.append(fit(guess, scores, people))
+    for name in ("r_squared", "correlation"):
+        assert stated(draws, name) == pytest.approx(spread(draws, name), rel=0.1)
+        assert stated(claimed, name) < 0.6 * spread(draws, name)
+
+
+def spread(draws, name):
+    return np.std([getattr(draw, name).value for draw in draws])
+
+
+def stated(draws, name):
+    return np.mean([getattr(draw, name).standard_error for draw in draws])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit.errors import ConfigurationError
-from plaudit.preferences.reading import MARKER, ranking_of, read_preferences, read_rankings
+from plaudit.preferences.reading import MARKER, Side, ranking_of, read_preferences, read_rankings, together
 from plaudit.rows import DataSettings
 from plaudit.trajectory import Message
 from tests.row_helpers import row, turn
@@ -150,3 +150,9 @@ def test_a_file_of_nothing_but_ties_is_an_error(tmp_path):
     path.write_text(json.dumps({"prompt": "Hi", "responses": ["a", "b"], "ranks": [1, 1]}))
     with pytest.raises(ConfigurationError, match="ranks its responses alike"):
         read_preferences(DataSettings(source=str(path)))
+
+
+def test_what_was_said_hangs_together_by_prompt_or_of_one_prompt_by_response():
+    sides = [Side("p", "a"), Side("p", "a"), Side("p", "b")]
+    assert together(sides) == ["a", "a", "b"]
+    assert together([*sides, Side("q", "a")]) == ["p", "p", "p", "q"]

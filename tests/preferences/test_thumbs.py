@@ -61,7 +61,7 @@ def test_a_row_that_is_no_thumb_is_named(tmp_path, row, message):
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=12), st.floats(0.1, 0.9))
 def test_every_figure_agrees_with_the_obvious_loop(judged, base_rate):
     odds, up = zip(*judged, strict=True)
-    found = discrimination(odds, up, base_rate)
+    found = discrimination(odds, up, base_rate, range(len(odds)))
     chances = [1 / (1 + math.exp(-one)) for one in odds]
     losses = [-math.log(chance if said else 1 - chance) for chance, said in zip(chances, up, strict=True)]
     base = [-math.log(base_rate if said else 1 - base_rate) for said in up]
@@ -81,13 +81,50 @@ def test_the_standard_error_of_the_auc_is_its_spread_over_data_drawn_anew():
     found = []
     for _ in range(400):
         up = random.random(120) < 0.4
-        found.append(discrimination(random.normal(size=120) + up, up, 0.4).auc)
+        found.append(discrimination(random.normal(size=120) + up, up, 0.4, range(120)).auc)
     spread = np.std([auc.value for auc in found])
     assert np.mean([auc.standard_error for auc in found]) == pytest.approx(spread, rel=0.1)
+
+
+def test_of_thumbs_that_do_not_hang_together_the_auc_has_the_standard_error_of_delong():
+    """By the obvious loop: the variance of each kind's places among the other, over how many there are."""
+    random = np.random.default_rng(0)
+    up = random.random(30) < 0.4
+    odds = random.normal(size=30).round(1) + up
+    places = [
+        [np.mean([(one > other) + 0.5 * (one == other) for other in odds[up != kind]]) for one in odds[up == kind]]
+        for kind in (True, False)
+    ]
+    variance = sum(np.var(of_kind, ddof=1) / len(of_kind) for of_kind in places)
+    assert discrimination(odds, up, 0.4, range(30)).auc.standard_error == pytest.approx(variance**0.5)
+
+
+def test_what_several_people_say_of_one_response_hangs_together():
+    """Five thumbs of each of 60 responses: to take them for 300 would be to claim more than is known."""
+    random = np.random.default_rng(0)
+    responses = np.repeat(np.arange(60), 5)
+    draws, claimed = [], []
+    for _ in range(600):
+        worth = random.normal(size=60)
+        odds = (worth + 0.7 * random.normal(size=60))[responses]
+        up = (3 * worth[responses] + random.logistic(size=300)) > 0
+        draws.append(discrimination(odds, up, 0.5, responses.tolist()))
+        claimed.append(discrimination(odds, up, 0.5, range(300)))
+    for name in ("log_loss", "gain", "accuracy", "auc"):
+        spread = np.std([getattr(one, name).value for one in draws])
+        stated, alone = (np.mean([getattr(one, name).standard_error for one in some]) for some in (draws, claimed))
+        assert stated == pytest.approx(spread, rel=0.1), name
+        assert alone < 0.75 * spread, name
+
+
+def test_of_a_single_group_nothing_says_how_far_off_it_is():
+    found = discrimination([1.0, 2.0, -1.0, 0.5], [True, True, False, False], 0.5, ["one"] * 4)
+    assert (found.auc.value, found.auc.standard_error, found.gain.standard_error) == (1.0, None, None)
 
 
 def test_the_base_rate_is_not_beaten_by_scores_that_know_nothing():
     random = np.random.default_rng(0)
     up = random.random(2000) < 0.3
-    assert discrimination(random.normal(size=2000), up, 0.3).gain.value < 0
-    assert discrimination(np.full(2000, math.log(0.3 / 0.7)), up, 0.3).gain.value == pytest.approx(0, abs=1e-12)
+    assert discrimination(random.normal(size=2000), up, 0.3, range(2000)).gain.value < 0
+    constant = np.full(2000, math.log(0.3 / 0.7))
+    assert discrimination(constant, up, 0.3, range(2000)).gain.value == pytest.approx(0, abs=1e-12)

@@ -26,6 +26,7 @@ from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.training import check_output, prepare_output
 from plaudit.outputs import write_text
 from plaudit.reward import folder as reward_folder
+from plaudit.reward.calibration import Calibration
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import parse, to_yaml
 
@@ -38,6 +39,7 @@ class Member:
 
     settings: RewardModelSettings  # of itself alone: the same model again, but for what it leaves out
     training: Any  # the judgements that it reads
+    unit: Calibration | None  # of its raw scores
 
     @property
     def done(self) -> bool:
@@ -49,7 +51,8 @@ def members(settings: RewardModelSettings, training: Any) -> list[Member]:
     assert settings.ensemble is not None
     count = settings.ensemble.members
     folds = _folds(settings, training, count) if settings.ensemble.by == "folds" else np.full(len(training), -1)
-    return [Member(_alone(settings, place), training.subset(list(folds != place))) for place in range(count)]
+    read = [training.subset(list(folds != place)) for place in range(count)]
+    return [Member(_alone(settings, place), one, one.unit) for place, one in enumerate(read)]
 
 
 def check_ensemble_output(settings: RewardModelSettings) -> None:

@@ -16,7 +16,8 @@ from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.responses import responses_trainer
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import Fitting, render_sides
-from plaudit.preferences.ratings import Fit, Rating, fit
+from plaudit.preferences.ratings import FEWEST, Fit, Rating, fit
+from plaudit.preferences.reading import together
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.rendering import Rendering
 
@@ -31,27 +32,26 @@ class RenderedRatings(Fitting[Rating]):
 
     @property
     def unit(self) -> Calibration:
-        """From raw scores of a model that was trained on these back to ratings."""
+        """From raw scores of a model that was trained on these back to ratings. ConfigurationError if all are alike."""
+        if np.ptp(self.scores) == 0:
+            problem = f"every one of the {len(self)} training ratings is {self.scores[0]:g}"
+            raise ConfigurationError(f"{problem}: there is nothing to tell apart, give more data")
         mean = float(np.average(self.scores, weights=self.weights))
         std = float(np.average((self.scores - mean) ** 2, weights=self.weights)) ** 0.5
         return Calibration(mean=-mean / std, std=1.0 / std)
 
-    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRatings") -> Fit:
-        """How well scores (n,) of `rows` fit, as ratings."""
-        return fit(scores, self.scores)
+    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRatings") -> Fit | None:
+        """How well scores (n,) of `rows` fit, as ratings. None where those are too few, or all alike."""
+        if len(self) < FEWEST or np.ptp(self.scores) == 0:
+            return None
+        return fit(scores, self.scores, together(rating.side for rating in self.judgements))
 
 
 def render_ratings(
     tokenizer: PreTrainedTokenizerBase, rendering: Rendering, ratings: Sequence[Rating], name: str
 ) -> RenderedRatings:
-    """Renders each as the server will. ConfigurationError where a row cannot be rendered, or where nothing differs."""
-    found = render_sides(RenderedRatings, tokenizer, rendering, ratings, lambda one: (one.side,), f"{name} ratings")
-    if len({rating.score for rating in found.judgements}) == 1:
-        raise ConfigurationError(
-            f"every one of the {len(found.judgements)} {name} ratings is {found.judgements[0].score:g}: there is "
-            "nothing to tell apart, give more data"
-        )
-    return found
+    """Renders each as the server will."""
+    return render_sides(RenderedRatings, tokenizer, rendering, ratings, lambda one: (one.side,), f"{name} ratings")
 
 
 def ratings_trainer(

@@ -112,7 +112,7 @@ def _check_output(settings: RewardModelSettings) -> None:
 def _train_all(settings: RewardModelSettings, training: Rendered, train: Callable[[Member], None]) -> list[Member]:
     """One model, or the members of an ensemble."""
     if settings.ensemble is None:
-        train(alone := Member(settings, training))
+        train(alone := Member(settings, training, training.unit))
         return [alone]
     found = members(settings, training)
     train_members(settings, found, train)
@@ -141,11 +141,10 @@ def _train(
 ) -> None:
     """One model, from its base to its folder."""
     settings, training = member.settings, member.training
-    unit = training.unit
     model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
     prepare_output(settings.output, settings)
     fit(settings, model, tokenizer, training, held_out)
-    calibration = calibrate(model, tokenizer, training.rows, demonstrations) if settings.calibrate else unit
+    calibration = calibrate(model, tokenizer, training.rows, demonstrations) if settings.calibrate else member.unit
     save_classifier(model, tokenizer, settings.output)
     reward_folder.write(
         settings.output,
@@ -169,7 +168,7 @@ def _measure(
 
 def _scores(member: Member, rows: list[Ids], tokenizer: PreTrainedTokenizerBase) -> npt.NDArray[np.float64]:
     """(n,) as ratings or log-odds where the judgements have a unit, else as they are served."""
-    unit = member.training.unit or _record(member).calibration
+    unit = member.unit or _record(member).calibration
     raw = score_ids(load_model(member.settings.output), rows, tokenizer.pad_token_id, "measuring")
     return raw if unit is None else np.array([unit.apply(score) for score in raw])
 

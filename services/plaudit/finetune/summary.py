@@ -27,10 +27,8 @@ def _pairs(name: str, measured: Agreement) -> list[str]:
 
 
 def _ratings(name: str, measured: Fit) -> list[str]:
-    return [
-        f"{name}: R² {measured.r_squared:.3f} on {measured.r_squared.n} ratings",
-        f"correlation with them: {measured.correlation:.3f}",
-    ]
+    told = [f"{name}: R² {measured.r_squared:.3f} on {measured.r_squared.n} ratings"]
+    return told if measured.correlation is None else [*told, f"correlation with them: {measured.correlation:.3f}"]
 
 
 def _thumbs(name: str, measured: Discrimination) -> list[str]:

@@ -18,6 +18,7 @@ from plaudit.finetune.classifier import Classifier
 from plaudit.finetune.responses import responses_trainer
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import Fitting, render_sides
+from plaudit.preferences.reading import together
 from plaudit.preferences.thumbs import Discrimination, Thumb, discrimination
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.rendering import Rendering
@@ -47,7 +48,8 @@ class RenderedThumbs(Fitting[Thumb]):
 
     def measure(self, scores: npt.NDArray[np.float64], training: "RenderedThumbs") -> Discrimination:
         """How well scores (n,) of `rows`, as log-odds, tell up from down, beside the training data's base rate."""
-        return discrimination(scores, self.up, training.base_rate)
+        groups = together(thumb.side for thumb in self.judgements)
+        return discrimination(scores, self.up, training.base_rate, groups)
 
 
 def render_thumbs(

@@ -12,6 +12,7 @@
 The two sides of a transcript need not begin alike: each is split at its own last "\\n\\nAssistant:".
 """
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -38,6 +39,13 @@ class Side:
     def text(self) -> str | None:
         """The prompt, where it is text."""
         return self.prompt if isinstance(self.prompt, str) else None
+
+
+def together(sides: Iterable[Side]) -> list[Hashable]:
+    """(n,) the groups in which what was said hangs together: by prompt, or of a single prompt by response."""
+    found = list(sides)
+    prompts = {side.prompt for side in found}
+    return [side.prompt if len(prompts) > 1 else side.response for side in found]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ true or false, 1 or 0 (or -1), "up" or "down". `annotator` and `weight` may stan
 A model of thumbs is to beat the base rate: whoever always says how many thumbs are up, and knows no text.
 """
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy.typing as npt
 
 from plaudit.preferences.reading import Side, text_or_none, weight
 from plaudit.rows import DataSettings, Row, read_rows
-from plaudit.uncertainty import Estimate, mean, paired_difference
+from plaudit.uncertainty import Estimate, clustered_mean, group_sums
 
 Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 VALUES = {"up": True, "down": False, 1: True, 0: False, -1: False}  # True is 1, False is 0
 
 
@@ -70,29 +72,42 @@ class Discrimination:
     auc: Estimate | None  # how often an up has higher log-odds than a down, a tie half; None where all are alike
 
 
-def discrimination(log_odds: npt.ArrayLike, up: npt.ArrayLike, base_rate: float) -> Discrimination:
-    """`log_odds` (n,) of `up` (n,); `base_rate` is between 0 and 1, both left out."""
+def discrimination(
+    log_odds: npt.ArrayLike, up: npt.ArrayLike, base_rate: float, groups: Sequence[Hashable]
+) -> Discrimination:
+    """`log_odds` (n,) of `up` (n,); `base_rate` is between 0 and 1, both left out. Standard errors are over `groups`
+    (n,), see `together`."""
     odds, said = np.asarray(log_odds, np.float64), np.asarray(up, bool)
     losses = np.logaddexp(0.0, np.where(said, -odds, odds))
     base = -np.log(np.where(said, base_rate, 1.0 - base_rate))
     right = 0.5 * (1.0 + np.sign(odds) * np.where(said, 1.0, -1.0))
     return Discrimination(
-        log_loss=mean(losses),
-        base_log_loss=mean(base),
-        gain=paired_difference(base, losses),
-        accuracy=mean(right),
-        base_accuracy=mean(said == (base_rate >= 0.5)),
-        auc=_auc(odds[said], odds[~said]),
+        log_loss=clustered_mean(losses, groups),
+        base_log_loss=clustered_mean(base, groups),
+        gain=clustered_mean(base - losses, groups),
+        accuracy=clustered_mean(right, groups),
+        base_accuracy=clustered_mean(said == (base_rate >= 0.5), groups),
+        auc=_auc(odds, said, groups),
     )
 
 
-def _auc(ups: Array, downs: Array) -> Estimate | None:
-    """By the place of each value among the other kind, and so its standard error (DeLong et al. 1988)."""
-    if min(len(ups), len(downs)) < 2:
+def _auc(odds: Array, up: Bools, groups: Sequence[Hashable]) -> Estimate | None:
+    """By the place of each value among the other kind, and so its standard error: of groups of one thumb that
+    of DeLong et al. (1988), else as N. A. Obuchowski has it (Nonparametric analysis of clustered ROC curve data, 1997).
+    """
+    if min(up.sum(), (~up).sum()) < 2:
         return None
-    of_ups, of_downs = _places(ups, downs), _places(downs, ups)
-    variance = of_ups.var(ddof=1) / len(ups) + of_downs.var(ddof=1) / len(downs)
-    return Estimate(float(of_ups.mean()), float(variance**0.5), len(ups) + len(downs))
+    of_ups, of_downs = _places(odds[up], odds[~up]), 1.0 - _places(odds[~up], odds[up])
+    auc = float(of_ups.mean())
+    adds = np.zeros((2, len(odds)))  # to the error: as one of the ups, as one of the downs
+    adds[0, up], adds[1, ~up] = (of_ups - auc) / len(of_ups), (of_downs - auc) / len(of_downs)
+    sums = np.array([group_sums(some, groups) for some in adds])
+    many = [int((group_sums(kind, groups) > 0).sum()) for kind in (up, ~up)]
+    if min(many) < 2:
+        return Estimate(auc, None, len(odds))
+    ups, downs, both = (count / (count - 1) for count in (*many, sums.shape[1]))
+    variance = ups * sums[0] @ sums[0] + downs * sums[1] @ sums[1] + 2 * both * sums[0] @ sums[1]
+    return Estimate(auc, float(variance**0.5), len(odds))
 
 
 def _places(values: Array, others: Array) -> Array:
