@@ -66,7 +66,14 @@ def estimate(value: float, error: float = 0.1) -> dict[str, Any]:
 
 
 def ended_round(
-    plan: Plan, number: int, *, response: str = "fine", gold: float | None = 2.0, judged: Any = None, **changes: Any
+    plan: Plan,
+    number: int,
+    *,
+    response: str = "fine",
+    gold: float | None = 2.0,
+    judged: Any = None,
+    held_out: Any = None,
+    **changes: Any,
 ) -> None:
     """As `plaudit iterate` leaves one: figures, responses, judgements in numbers, a reward model's record."""
     folder = plan.round(number)
@@ -98,5 +105,5 @@ def ended_round(
     for model in trained.folders:
         model.mkdir(parents=True)
         (model / "plaudit_reward.json").write_text(json.dumps({"version": f"version{number}"}))
-    (trained.output / "held_out.json").write_text(json.dumps({"accuracy": estimate(0.7)}))
+    (trained.output / "held_out.json").write_text(json.dumps(held_out or {"accuracy": estimate(0.7)}))
     (folder / "ppo.done").write_text(json.dumps({"seconds": 61.5, "ended_at": 0.0}))

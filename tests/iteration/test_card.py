@@ -22,6 +22,9 @@ PEOPLE = ("Ada Lovelace", "Grace Hopper")
 MODEL = {"name": "models/gold/versions/1", "weights_sha256": "abcdef0123456789ff"}
 
 
+THUMBS = {"accuracy": estimate(0.9), "base_accuracy": estimate(0.91), "gain": estimate(0.2, 0.02)}
+
+
 def judged_by_people(tmp_path: Path, **changes: Any) -> Plan:
     found = plan(tmp_path, **{"label": {"wanted": 2}, **changes})
     rows(found.round(1) / "tasks.jsonl", {"id": "1", "prompt": "the cat", "responses": ["a", "b"]})
@@ -72,6 +75,16 @@ def test_figures_have_standard_errors(tmp_path: Path) -> None:
         ({"gold_gain": {"first": estimate(0.1), "previous": estimate(-0.3)}}, "made it no better (-0.30 ± 0.10"),
         ({"cut": 0.4}, "40 % of its responses do not end by themselves"),
         ({"judged": {"agreement": {}}}, "No task was judged twice"),
+        (
+            {"judged": {"agreement": {"compare": {"alpha": None, "tasks": 7, "people": 2}}}},
+            "Of all 7 tasks that several judged in the last round they said one and the same",
+        ),
+        ({"held_out": {"accuracy": estimate(0.55)}}, "agrees with 55.0 ± 10.0 % of held-out judgements; 50 is chance"),
+        ({"held_out": {"r_squared": estimate(0.1)}}, "explains little of what held-out ratings differ in: R² 0.10"),
+        (
+            {"held_out": THUMBS | {"gain": estimate(0.01, 0.02)}},
+            "any better than by how many thumbs are up: log loss +0.010 ± 0.020 nats less",
+        ),
     ],
 )
 def test_what_speaks_against_it_is_said(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
@@ -82,8 +95,35 @@ def test_what_speaks_against_it_is_said(tmp_path: Path, changes: dict[str, Any],
 def test_and_is_not_said_where_it_is_not_so(tmp_path: Path) -> None:
     agreement = {"compare": {"alpha": estimate(0.9), "tasks": 10, "people": 2}}
     text = rendered(judged_by_people(tmp_path), judged={"agreement": agreement})
-    for told in ("agreed little", "no better", "end by themselves", "judged twice: how far", "50 is chance"):
+    for told in ("agreed little", "no better", "end by themselves", "judged twice: how far", "50 is chance", "several"):
         assert told not in text
+
+
+def test_a_model_of_thumbs_is_held_against_how_many_are_up(tmp_path: Path) -> None:
+    """At a base rate of 0.9 even a model that knows nothing is right about 90 of 100."""
+    text = rendered(judged_by_people(tmp_path), held_out=THUMBS)
+    assert "| accuracy (of always saying what most said), % |" in text
+    assert "| 90.0 ± 10.0 (91.0) |" in text
+    assert "by how many thumbs are up" not in text
+    assert "50 is chance" not in text
+
+
+def test_an_accuracy_of_pairs_is_not_read_as_one_of_thumbs(tmp_path: Path) -> None:
+    """Its gain is that over the length rule."""
+    pairs = {"accuracy": estimate(0.7), "gain": estimate(-0.1)}
+    text = rendered(judged_by_people(tmp_path), held_out=pairs)
+    assert "thumbs" not in text
+    assert "| accuracy, % |" in text
+
+
+def test_where_some_were_judged_by_several_the_last_round_alone_says_how_far_they_agree(tmp_path: Path) -> None:
+    found = plan(tmp_path, rounds=2)
+    unanimous = {"agreement": {"compare": {"alpha": None, "tasks": 7, "people": 2}}}
+    for number, judged in enumerate((None, None, unanimous)):
+        ended_round(found, number, judged=judged)
+    text = card.render(found, rounds.read(found))
+    assert "Of all 7 tasks" in text
+    assert "agreed little" not in text
 
 
 def test_the_hub_reads_its_head(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from plaudit.iteration import report, rounds
 
-from .runs import ended_round, plan
+from .runs import ended_round, estimate, plan
 
 
 def page(tmp_path: Path, count: int = 2, **changes: object) -> str:
@@ -33,6 +33,16 @@ def test_a_round_that_has_not_ended_is_not_there(tmp_path: Path) -> None:
     (found.round(3)).mkdir()
     assert [one.number for one in rounds.read(found)] == [0, 1, 2]
     assert "2 of 3 rounds" in report.write(found).read_text()
+
+
+def test_a_model_of_thumbs_stands_beside_the_base_rate(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    thumbs = {"accuracy": estimate(0.9), "base_accuracy": estimate(0.91), "gain": estimate(0.2)}
+    for number in range(2):
+        ended_round(found, number, held_out=thumbs)
+    html = report.write(found).read_text().replace("\u202f", " ")
+    assert "90.0 ±10.0 (91.0)" in html
+    assert "always what most said" in html
 
 
 def test_before_the_first_round_ends_there_is_a_page_too(tmp_path: Path) -> None:

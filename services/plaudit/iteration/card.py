@@ -113,7 +113,7 @@ def _card(plan: Plan, found: Sequence[Round]) -> Card:
         names=people if settings.card.names else [],
         models=list({one.model["name"]: one.model for one in labelled if one.model is not None}.values()),
         noise=0.0 if settings.label.model is None else settings.label.model.noise,
-        measure="R²" if any(one.fit for one in judged) else "accuracy, %",
+        measure=_measure(judged),
         prompts=last.figures["prompts"],
         wins_by=last.figures["wins_by"],
         has_gold=last.figure("gold") is not None,
@@ -125,6 +125,13 @@ def _card(plan: Plan, found: Sequence[Round]) -> Card:
         version=version("plaudit"),
         settings=to_yaml(plan.shown).strip(),
     )
+
+
+def _measure(judged: Sequence[Round]) -> str:
+    if any(one.fit for one in judged):
+        return "R²"
+    thumbs = any(one.base_accuracy for one in judged)
+    return f"accuracy{' (of always saying what most said)' if thumbs else ''}, %"
 
 
 def _title(plan: Plan) -> str:

@@ -43,9 +43,11 @@ def _kl(found: Sequence[Round]) -> Chart:
 
 def _reward_model(found: Sequence[Round]) -> Chart:
     unit = "R² on held-out ratings" if any(one.fit for one in found) else "accuracy on held-out judgements"
-    return _chart(
-        found, "Reward model", unit, [_series(found, "held-out", "blue", lambda one: one.accuracy or one.fit)]
-    )
+    curves = [
+        _series(found, "held-out", "blue", lambda one: one.accuracy or one.fit),
+        _series(found, "always what most said", "slate", lambda one: one.base_accuracy),
+    ]
+    return _chart(found, "Reward model", unit, curves)
 
 
 def _alpha(found: Sequence[Round]) -> Chart:

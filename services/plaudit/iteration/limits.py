@@ -23,22 +23,34 @@ def _of_judgement(judged: Sequence[Round], people: int) -> Iterator[str]:
         yield "It prefers what the labelling model prefers, its mistakes included: whether people agree was not asked."
     elif people < FEW_PEOPLE:
         yield f"It stands on the judgement of {people} {'person' if people == 1 else 'people'}: others may differ."
-    alphas = [one.labelled.alpha for one in judged if one.labelled and one.labelled.alpha is not None]
-    if not alphas:
+    shared = [one.labelled for one in judged if one.labelled and one.labelled.tasks_shared]
+    if not shared:
         yield "No task was judged twice: how far those who judged agree was not measured."
-    elif alphas[-1].value < TENTATIVE:
+    elif (alpha := shared[-1].alpha) is None:
         yield (
-            f"Those who judged agreed little in the last round (alpha {alphas[-1]:.2f}; below {TENTATIVE} Krippendorff "
+            f"Of all {shared[-1].tasks_shared} tasks that several judged in the last round they said one and the same: "
+            "whether they would agree where answers differ was not seen."
+        )
+    elif alpha.value < TENTATIVE:
+        yield (
+            f"Those who judged agreed little in the last round (alpha {alpha:.2f}; below {TENTATIVE} Krippendorff "
             "advises against conclusions): single preferences are mostly taste or noise."
         )
 
 
 def _of_reward_model(judged: Sequence[Round]) -> Iterator[str]:
-    last, fit = (judged[-1].accuracy, judged[-1].fit) if judged else (None, None)
-    if fit is not None and fit.value < LITTLE_EXPLAINED:
-        yield f"The last reward model explains little of what held-out ratings differ in: R² {fit:.2f}."
-    if last is not None and last.value < LITTLE_BETTER_THAN_CHANCE:
-        yield f"The last reward model agrees with {last.scaled(100):.1f} % of held-out judgements; 50 is chance."
+    for last in judged[-1:]:
+        accuracy, gain, fit = last.accuracy, last.gain, last.fit
+        if fit is not None and fit.value < LITTLE_EXPLAINED:
+            yield f"The last reward model explains little of what held-out ratings differ in: R² {fit:.2f}."
+        if gain is not None and (gain.interval is None or gain.interval[0] <= 0):
+            yield (
+                "The last reward model is not known to predict held-out thumbs any better than by how many thumbs are "
+                f"up: log loss {gain:+.3f} nats less."
+            )
+        elif gain is None and accuracy is not None and accuracy.value < LITTLE_BETTER_THAN_CHANCE:
+            told = f"{accuracy.scaled(100):.1f} % of held-out judgements; 50 is chance."
+            yield f"The last reward model agrees with {told}"
 
 
 def _of_policy(found: Sequence[Round]) -> Iterator[str]:

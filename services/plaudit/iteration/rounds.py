@@ -45,6 +45,8 @@ class Round:
     samples: list[Sample] = field(repr=False)
     labelled: Labelled | None = None
     accuracy: Estimate | None = None  # of the reward model, or the members' mean, on held-out judgements
+    base_accuracy: Estimate | None = None  # of thumbs: of always saying what most said
+    gain: Estimate | None = None  # of thumbs: nats of log loss less than by how many are up
     fit: Estimate | None = None  # R² instead, where judgements are ratings
     reward_models: tuple[str, ...] = ()  # versions
     seconds: dict[str, float] = field(default_factory=dict)
@@ -85,6 +87,8 @@ def _judged(plan: Plan, number: int, figures: dict[str, Any], found: list[Sample
         found,
         labelled=_labelled(plan.round(number)),
         accuracy=measured["accuracy"],
+        base_accuracy=measured["base_accuracy"],
+        gain=measured["gain"] if measured["base_accuracy"] else None,  # that of pairs is over the length rule
         fit=measured["r_squared"],
         reward_models=tuple(str(_json(folder / RECORD)["version"]) for folder in folders),
         seconds=_seconds(plan, number),
@@ -108,7 +112,7 @@ def _labelled(folder: Path) -> Labelled:
 def _measured(plan: Plan, number: int) -> dict[str, Estimate | None]:
     path = plan.reward_model(number).output / HELD_OUT
     told = _json(path) if path.is_file() else {}
-    return {name: estimate(told.get(name)) for name in ("accuracy", "r_squared")}
+    return {name: estimate(told.get(name)) for name in ("accuracy", "base_accuracy", "gain", "r_squared")}
 
 
 def _seconds(plan: Plan, number: int) -> dict[str, float]:
