@@ -17,6 +17,7 @@ from plaudit.feedback.tasks import Answer, Kind, Ranks, Task
 from plaudit.iteration import judging
 from plaudit.iteration.judging import held_out_keys, judge
 from plaudit.iteration.plan import Plan
+from plaudit.telemetry.progress import Bar
 
 from .runs import plan, rows
 
@@ -86,6 +87,48 @@ def test_a_round_goes_on_with_enough_of_it_and_a_stopped_one_finds_what_was_said
     assert len(list(work(found, "Ada", 10))) == 10
     judge(found, 1)
     assert len(told(found, "judged.jsonl")) + len(told(found, "held_out.jsonl")) == 10
+
+
+@pytest.mark.usefixtures("people")
+def test_a_round_does_not_wait_for_what_everybody_passed_on(tmp_path: Path) -> None:
+    found = round_of(tmp_path, wanted=2)
+    database = open_database(found.database)
+    store = Store(database)
+    store.add_tasks(judging.round_tasks(found, 1))
+    staff = [store.sign_in(store.add_person(name)) for name in ("Ada", "Grace")]
+    for person in staff:
+        assert person is not None
+        while (asked := store.next(person)) is not None:
+            if asked.task.key == "run/round-1/3":
+                store.skip(person, asked.assignment)
+            else:
+                store.judge(person, asked.assignment, "sent", Ranks((1, 2)))
+    waiting = threading.Thread(target=judge, args=(found, 1), daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    database.close()
+    summary = json.loads((found.round(1) / "judged.json").read_text())
+    assert (summary["tasks"], summary["judgements"]) == (20, 38)
+
+
+@pytest.mark.usefixtures("people")
+def test_who_waits_for_people_that_are_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks want two, and there is one: whoever is invited later is waited for."""
+    notes: list[str] = []
+    monkeypatch.setattr(Bar, "note", lambda _, text: notes.append(text))
+    found = round_of(tmp_path, wanted=2)
+    waiting = threading.Thread(target=judge, args=(found, 1), daemon=True)
+    waiting.start()
+    assert len(list(work(found, "Ada", 20))) == 20
+    until = time.monotonic() + 10
+    while "; for 20 nobody is left to ask" not in notes[-1]:
+        assert time.monotonic() < until, notes[-1]
+        time.sleep(0.05)
+    assert waiting.is_alive()
+    assert len(list(work(found, "Grace", 20))) == 20
+    waiting.join(20)
+    assert not waiting.is_alive()
 
 
 @pytest.mark.usefixtures("people")

@@ -1,9 +1,9 @@
 """How far it is: what is counted of the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import Row, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from plaudit.feedback.database import lots
@@ -37,14 +37,27 @@ def standing(session: Session, person: Person) -> Standing:
 
 def missing(session: Session, keys: Iterable[str]) -> int:
     """See `Store.missing`."""
-    given = (
-        select(TaskRow.wanted, func.count(JudgementRow.id).label("given"))
+    return sum(row.wanted - row.given for row, unheard in _short(session, keys) if unheard > 0 or not row.skipped)
+
+
+def nobody_left(session: Session, keys: Iterable[str]) -> int:
+    """See `Store.nobody_left`."""
+    return sum(unheard <= 0 for _, unheard in _short(session, keys))
+
+
+def _short(session: Session, keys: Iterable[str]) -> Iterator[tuple[Row[int, int, int], int]]:
+    """Tasks of which less was said than is wanted, and of how many people something may still come."""
+    given, skipped = func.count(JudgementRow.id), func.count().filter(AssignmentRow.state == State.SKIPPED)
+    of_task = (
+        select(TaskRow.wanted, given.label("given"), skipped.label("skipped"))
         .outerjoin(AssignmentRow, AssignmentRow.task_id == TaskRow.id)
         .outerjoin(JudgementRow, CURRENT)
         .group_by(TaskRow.id, TaskRow.wanted)
+        .having(given < TaskRow.wanted)
     )
-    rows = (row for some in lots(keys) for row in session.execute(given.where(TaskRow.key.in_(some))))
-    return sum(max(0, row.wanted - row.given) for row in rows)
+    people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
+    rows = (row for some in lots(keys) for row in session.execute(of_task.where(TaskRow.key.in_(some))))
+    return ((row, people - row.given - row.skipped) for row in rows)
 
 
 def progress(session: Session) -> Progress:

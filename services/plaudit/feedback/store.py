@@ -364,8 +364,13 @@ class Store:
         return self._look(lambda session: counts.standing(session, person))
 
     def missing(self, keys: Iterable[str]) -> int:
-        """How many judgements the tasks of these keys still want."""
+        """How many judgements the tasks of these keys still want, but for those that somebody passed on and of which
+        nothing more may come: all others judged them or passed them on too."""
         return self._look(lambda session: counts.missing(session, keys))
+
+    def nobody_left(self, keys: Iterable[str]) -> int:
+        """How many of these tasks want more judgements when all people who are there have said something or passed."""
+        return self._look(lambda session: counts.nobody_left(session, keys))
 
     def progress(self) -> Progress:
         """Over all tasks."""

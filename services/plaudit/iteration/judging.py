@@ -108,7 +108,7 @@ def _wait(store: Store, tasks: Sequence[Task], enough: float) -> None:
         missing = store.missing(keys)
         with bar("judgements", total, done=total - missing) as shown:
             while total - missing < enough * total:
-                shown.note("waiting for people: `plaudit label`")
+                shown.note(waiting_for(store.nobody_left(keys)))
                 time.sleep(LOOK_SECONDS)
                 missing = store.missing(keys)
                 shown.advance(total - missing - shown.done)
@@ -116,6 +116,12 @@ def _wait(store: Store, tasks: Sequence[Task], enough: float) -> None:
         raise DependencyUnreachable(
             f"the database of judgements ({first_line(error.orig or error)}): when it is back, the same command goes on"
         ) from None
+
+
+def waiting_for(nobody_left: int) -> str:
+    """What is shown: of some tasks nothing more may come unless somebody else is invited."""
+    told = f"; for {nobody_left} nobody is left to ask: invite somebody, or lower label.enough" if nobody_left else ""
+    return f"waiting for people: `plaudit label`{told}"
 
 
 def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, Any]) -> None:
