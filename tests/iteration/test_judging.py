@@ -11,11 +11,10 @@ import pytest
 
 from plaudit.errors import RunFailed
 from plaudit.feedback.database import open_database
-from plaudit.feedback.records import Judgement
 from plaudit.feedback.store import Store
-from plaudit.feedback.tasks import Answer, Kind, Ranks, Task
+from plaudit.feedback.tasks import Ranks
 from plaudit.iteration import judging
-from plaudit.iteration.judging import held_out_keys, judge
+from plaudit.iteration.judging import Before, held_out_prompts, judge
 from plaudit.iteration.plan import Plan
 from plaudit.telemetry.progress import Bar
 
@@ -147,22 +146,51 @@ def test_a_part_of_the_tasks_is_judged_by_several(tmp_path: Path) -> None:
     assert {task.wanted for task in judging.round_tasks(round_of(tmp_path, wanted=3), 1)} == {3}
 
 
-def said(prompt: str, key: str) -> Judgement:
-    task = Task(key, Kind.COMPARE, prompt, (Answer("a"), Answer("b")))
-    return Judgement(task, "Ada", Ranks((1, 2)), (0, 1), "", False, 1.0, 0.0)
-
-
 def test_a_prompt_that_is_held_out_is_in_every_round() -> None:
-    first = [said(f"prompt {i}", f"1/{i}") for i in range(200)]
-    second = [said(f"prompt {i}", f"2/{i}") for i in range(100, 300)]
-    ours, theirs = (held_out_keys(some, 0.1, seed=0) for some in (first, second))
-    both = range(100, 200)
-    assert {i for i in both if f"1/{i}" in ours} == {i for i in both if f"2/{i}" in theirs}
+    first, second = ([f"prompt {i}" for i in some] for some in (range(200), range(100, 300)))
+    ours, theirs = (held_out_prompts(some, 0.1, 0, Before()) for some in (first, second))
+    assert {one for one in ours if one in second} == {one for one in theirs if one in first}
     assert 8 <= len(ours) <= 35  # a tenth, give or take four standard errors
-    assert ours != {key.replace("2/", "1/") for key in held_out_keys(second, 0.1, seed=1)}
+    assert ours != held_out_prompts(first, 0.1, 1, Before())
 
 
-def test_of_few_prompts_one_is_held_out_with_all_its_tasks() -> None:
-    few = [said("one", "1"), said("one", "2"), said("two", "3")]
-    assert held_out_keys(few, 1e-9, seed=0) in ({"1", "2"}, {"3"})
-    assert held_out_keys(few, 0.0, seed=0) == set()
+def test_of_few_prompts_one_is_held_out() -> None:
+    assert held_out_prompts(["one", "two", "one"], 1e-9, 0, Before()) in ({"one"}, {"two"})
+
+
+def test_of_few_prompts_none_is_held_out_that_was_learnt_from_before() -> None:
+    learnt = Before(learnt=frozenset({"one", "two"}))
+    assert held_out_prompts(["one", "two", "three"], 1e-9, 0, learnt) == {"three"}
+    assert held_out_prompts(["one", "two"], 1e-9, 0, learnt) == set()
+
+
+def judged_at_once(found: Plan, number: int, prompts: list[Any]) -> tuple[set[str], set[str]]:
+    """A round that Ada has judged already: what it learnt from, and what it held out."""
+    drawn = ({"id": str(i), "prompt": prompt, "responses": ["a", "b"]} for i, prompt in enumerate(prompts))
+    rows(found.round(number) / "tasks.jsonl", *drawn)
+    database = open_database(found.database)
+    for task in judging.round_tasks(found, number):
+        Store(database).record(task, "Ada", Ranks((1, 2)))
+    database.close()
+    judge(found, number)
+    learnt, held_out = (
+        [json.loads(line)["prompt"] for line in (found.round(number) / name).read_text().splitlines()]
+        for name in ("judged.jsonl", "held_out.jsonl")
+    )
+    return set(map(str, learnt)), set(map(str, held_out))
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_what_few_prompts_held_out_is_learnt_from_in_no_later_round(tmp_path: Path, chat: bool) -> None:
+    """The first round has no prompt that draws 0.1 or less, the second has one, beside that which the first held out;
+    the third has nothing but what the first learnt from."""
+    many = [[{"role": "user", "content": f"prompt {i}"}] if chat else f"prompt {i}" for i in range(100)]
+    drawn = {str(one): judging._draw([list(turn.values()) for turn in one] if chat else one, 0) for one in many}
+    high, low = ([one for one in many if (drawn[str(one)] <= 0.1) is is_low] for is_low in (False, True))
+    found = plan(tmp_path, rounds=3, label={"held_out": 0.1})
+    first = judged_at_once(found, 1, high[:5])
+    second = judged_at_once(found, 2, [*high[:5], low[0], *high[5:8]])
+    third = judged_at_once(found, 3, [one for one in high[:5] if str(one) in first[0]])
+    assert len(first[1]) == 1
+    assert second[1] == first[1] | {str(low[0])}
+    assert third == (first[0], set())

@@ -5,7 +5,7 @@
                                                                                judged.json     who, how many, how alike
 
 A prompt is held out by a digest of itself: in later rounds it is again, so that no reward model has learnt from what it
-is measured on.
+is measured on. Where a round's prompts are so few that none is, one is that was not learnt from before, and it stays so.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ from plaudit.feedback.tasks import Kind, Task
 from plaudit.iteration.labelling import MODELS, label
 from plaudit.iteration.plan import Plan
 from plaudit.outputs import write_rows, write_text
-from plaudit.rows import DataSettings
+from plaudit.rows import DataSettings, read_rows
 from plaudit.telemetry.progress import bar
+from plaudit.trajectory import Message
 
 LOOK_SECONDS = 2.0
 """Between two looks at whether people have judged."""
@@ -43,6 +44,15 @@ FORMS = {
     "binary_cross_entropy": Form.THUMBS,
 }
 """What each loss of a reward model reads."""
+Prompt = str | tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Before:
+    """Prompts of earlier rounds."""
+
+    learnt: frozenset[Prompt] = frozenset()
+    held_out: frozenset[Prompt] = frozenset()
 
 
 def judge(plan: Plan, number: int) -> None:
@@ -86,13 +96,24 @@ def summary(said: Sequence[Judgement]) -> dict[str, Any]:
     }
 
 
-def held_out_keys(said: Sequence[Judgement], fraction: float, seed: int) -> set[str]:
-    """Tasks of about that part of the prompts; of few prompts at least one's."""
-    if not fraction or not said:
-        return set()
-    draws = {one.task.key: _draw(one.task.prompt, seed) for one in said}
-    limit = max(fraction, min(draws.values()))
-    return {key for key, drawn in draws.items() if drawn <= limit}
+def held_out_prompts(prompts: Iterable[Prompt], fraction: float, seed: int, before: Before) -> set[Prompt]:
+    """About that part of them, and those that were held out before; of few at least one, if there is one not learnt."""
+    draws = {prompt: _draw(prompt, seed) for prompt in prompts}
+    found = {prompt for prompt, drawn in draws.items() if drawn <= fraction or prompt in before.held_out}
+    fresh = draws.keys() - before.learnt
+    return found or ({min(fresh, key=draws.__getitem__)} if fresh else set())
+
+
+def read_before(plan: Plan, number: int) -> Before:
+    """Of the rounds before that one."""
+    learnt, held_out = ([plan.round(one) / name for one in range(1, number)] for name in (JUDGED, HELD_OUT))
+    return Before(_prompts(learnt), _prompts(held_out))
+
+
+def _prompts(files: Sequence[Path]) -> frozenset[Prompt]:
+    if not any(file.stat().st_size for file in files):
+        return frozenset()
+    return frozenset(row.prompt() for row in read_rows(DataSettings(source=list(map(str, files)))))
 
 
 def _draw(thing: Any, seed: int) -> float:
@@ -125,12 +146,13 @@ def waiting_for(nobody_left: int) -> str:
 
 
 def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, Any]) -> None:
-    folder, settings = plan.round(number), plan.settings
-    held_out = held_out_keys(said, settings.label.held_out, settings.seed)
+    folder, fraction, before = plan.round(number), plan.settings.label.held_out, read_before(plan, number)
+    prompts = (one.task.prompt for one in said)
+    held_out = held_out_prompts(prompts, fraction, plan.settings.seed, before) if fraction else set()
     form = FORMS[plan.reward_model(number).loss]
-    learnt = _rows((one for one in said if one.task.key not in held_out), form, folder / JUDGED)
-    measured = _rows((one for one in said if one.task.key in held_out), form, folder / HELD_OUT)
-    if not learnt or (settings.label.held_out and not measured):
+    learnt = _rows((one for one in said if one.task.prompt not in held_out), form, folder / JUDGED)
+    measured = _rows((one for one in said if one.task.prompt in held_out), form, folder / HELD_OUT)
+    if not learnt or (fraction and not measured and not before.held_out):
         raise RunFailed(
             f"{folder.name}: {len(said)} judgements leave nothing to {'measure with' if learnt else 'learn from'}: "
             "give more prompts (generate.count)"
