@@ -146,14 +146,44 @@ def test_what_was_stopped_goes_on_to_the_same_file(
     assert "exists already" in capsys.readouterr().err
 
 
-def test_what_an_ensemble_is_unsure_of_comes_first(world: Path, tmp_path: Path) -> None:
-    """Two rules that differ on digits alone: they are apart by what one counts and the other does not."""
-    rules = [
+def test_an_ensemble_that_is_served_elsewhere_is_the_same_one_and_another_one_is_not(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`plaudit iterate` serves it on any free port, on another when it goes on."""
+    monkeypatch.setattr(generate, "AT_ONCE", 2)
+    added: list[int] = []
+    add = RowFile.add
+
+    def stopped(most: int, file: RowFile, place: int, found: Sequence[dict[str, Any]]) -> None:
+        if len(added) == most:
+            raise KeyboardInterrupt
+        added.append(place)
+        add(file, place, found)
+
+    def run(word: str, most: int) -> tuple[int, list[int]]:
+        added.clear()
+        monkeypatch.setattr(RowFile, "add", lambda *one: stopped(most, *one))
+        with process(tmp_path / f"{word} {most}", models=both(word)) as served:
+            where = {"address": served.address}
+            code = main(["generate", asked(world, tmp_path / "rows.jsonl", count=8, uncertain_first=where)])
+        return code, list(added)
+
+    assert run("nothing-like-it", 4) == (130, [0, 1, 2, 3])
+    assert run("nothing-like-it", 2) == (130, [4, 5])
+    assert run("something-else", 8) == (0, list(range(8)))
+
+
+def both(word: str) -> list[dict[str, Any]]:
+    """Two rules as one: they are apart by the digits that one counts, and the other does not."""
+    return [
+        {"name": "both", "ensemble": {"members": ["digits", "word"]}},
         {"name": "digits", "rule": {"kind": "digits"}},
-        {"name": "word", "rule": {"kind": "keyword", "word": "nothing-like-it"}},
+        {"name": "word", "rule": {"kind": "keyword", "word": word}},
     ]
-    ensemble = {"name": "both", "ensemble": {"members": ["digits", "word"]}}
-    with process(tmp_path / "server", models=[ensemble, *rules]) as server:
+
+
+def test_what_an_ensemble_is_unsure_of_comes_first(world: Path, tmp_path: Path) -> None:
+    with process(tmp_path / "server", models=both("nothing-like-it")) as server:
         asked_of = {"address": server.address}
         found = drawn(world, tmp_path / "unsure.jsonl", row="pair", per_prompt=6, uncertain_first=asked_of)
         alone = asked(world, tmp_path / "alone.jsonl", uncertain_first=asked_of | {"model": "digits"})

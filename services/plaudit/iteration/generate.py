@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -32,7 +32,7 @@ from plaudit.iteration.row_file import RowFile
 from plaudit.outputs import check_file
 from plaudit.policy.prompting import Template
 from plaudit.policy.settings import PolicySettings
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server import RewardServerSettings, ready
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load, to_yaml
@@ -99,8 +99,8 @@ def _generate(settings: GenerateSettings) -> tuple[int, int]:
     tokenizer = load_tokenizer(settings.policy)
     prompts = drawn_prompts(settings, tokenizer)
     with ExitStack() as stack:
-        asked = prompts_sha256([prompt for prompt, _ in prompts])
-        file = stack.enter_context(RowFile(settings.output, digest(settings, asked)))
+        told = [prompts_sha256([prompt for prompt, _ in prompts]), *_ensemble(settings)]
+        file = stack.enter_context(RowFile(settings.output, digest(settings, told)))
         if left := [place for place in range(len(prompts)) if place not in file.rows]:
             shown = stack.enter_context(bar("generate", len(prompts), done=len(prompts) - len(left)))
             drawing = stack.enter_context(Drawing(settings, tokenizer))
@@ -125,7 +125,15 @@ def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
     return (places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE))
 
 
-def digest(settings: GenerateSettings, prompts: str) -> str:
-    """Of all that decides what is drawn."""
-    told: Any = replace(settings, rollout=RolloutSettings(group_size=settings.rollout.group_size), ray_address=None)
-    return hashlib.sha256(f"{to_yaml(told)}{prompts}".encode()).hexdigest()
+def _ensemble(settings: GenerateSettings) -> Iterator[str]:
+    """The model that is asked, with its version: the same one may be served elsewhere tomorrow."""
+    if settings.uncertain_first is not None:
+        with ready(settings.uncertain_first) as (_, model):
+            yield model.name
+
+
+def digest(settings: GenerateSettings, told: Sequence[str]) -> str:
+    """Of all that decides what is drawn: of the settings those, and what they lead to, the prompts and the ensemble."""
+    rollout = RolloutSettings(group_size=settings.rollout.group_size)
+    own = replace(settings, rollout=rollout, ray_address=None, uncertain_first=None)
+    return hashlib.sha256("\n".join([to_yaml(own), *told]).encode()).hexdigest()

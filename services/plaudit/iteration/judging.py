@@ -5,7 +5,7 @@
                                                                                judged.json     who, how many, how alike
 
 A prompt is held out by a digest of itself: in later rounds it is again, so that no reward model has learnt from what it
-is measured on. Where a round's prompts are so few that none is, one is that was not learnt from before, and it stays so.
+is measured on. Where a round has so few that none is, one is that was not learnt from before, and it stays held out.
 """
 
 import hashlib
