@@ -16,6 +16,11 @@ def visible(text: str) -> str:
     return whole.replace("\r\n", "\n").translate(PICTURES | OTHER_CONTROLS | OVERRIDES)
 
 
+def cell(text: str) -> str:
+    """The same in a table of Markdown, on one line."""
+    return visible(text).replace("\n", " ").replace("|", "\\|")
+
+
 def unseen(text: str) -> int:
     """How many characters nobody sees."""
     return sum(ord(character) in UNSEEN for character in text)

@@ -1,16 +1,20 @@
 """`plaudit eval`: against a server over gRPC and against a folder, with scores that are missing and scores that tie."""
 
 import json
+import re
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from plaudit.cli import main
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit.evaluation.accuracy import AccuracySettings, evaluate
-from plaudit.evaluation.accuracy_report import as_dict, as_markdown
+from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
 from plaudit.reward.rendering import Rendering
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rows import DataSettings
+from plaudit.visible import visible
 from plaudit_client import Conversation, ScoreFailure
 from plaudit_client.fake import FakeRewardServer
 from tests.reward import tiny_models
@@ -105,6 +109,22 @@ def test_of_many_annotators_those_who_judged_most_have_a_line(tmp_path):
     assert ("| P34 |" in text, "| P33 |" in text) == (True, False)
     assert "5 annotators with fewer pairs have no line" in text
     assert len(as_dict(found)["annotators"]) == 35
+
+
+@pytest.mark.parametrize("name", ["Ada [/b]", "[red]Ada[/red]", "Ada | Bob", "Ada\nBob", "\x1b[31mAda"])
+def test_a_name_is_shown_as_it_is_and_breaks_no_table(tmp_path, name):
+    """A person's, and that of a subset."""
+    rows = [{"prompt": f"{at}", "chosen": "yes", "rejected": "no", "annotator": name, "subset": name} for at in (1, 2)]
+    with FakeRewardServer(count_yes) as server:
+        found = evaluate_with(tmp_path, server, rows)
+    console = Console(file=StringIO(), width=200)
+    console.print(as_table(found))
+    shown = visible(name).splitlines()
+    assert all(console.file.getvalue().count(line) == 2 for line in shown)
+    named = [line for line in as_markdown(found).splitlines() if "Ada" in line]
+    assert len(named) == 2
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 7 for line in named)
+    assert "\x1b" not in console.file.getvalue() + as_markdown(found)
 
 
 def test_a_failed_score_is_missing_and_never_a_number(tmp_path):

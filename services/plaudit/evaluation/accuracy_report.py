@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from plaudit.preferences.agreement import Agreement
 from plaudit.uncertainty import Estimate
-from plaudit.visible import visible
+from plaudit.visible import cell, visible
 
 if TYPE_CHECKING:
     from plaudit.evaluation.accuracy import Accuracy
@@ -23,14 +24,13 @@ COLUMNS = ("pairs", "accuracy %", "ties wrong", "length rule", "gain over it [95
 
 def as_table(found: Accuracy) -> Table:
     """For the terminal."""
-    table = Table(
-        title=f"Agreement with preferences: {found.model}", caption=_caption(found), box=box.SIMPLE, show_edge=False
-    )
+    title, caption = (Text(text) for text in (f"Agreement with preferences: {found.model}", _caption(found)))
+    table = Table(title=title, caption=caption, box=box.SIMPLE, show_edge=False)
     table.add_column("", no_wrap=True)
     for column in COLUMNS:
         table.add_column(column, justify="right", overflow="fold")  # on a narrow terminal in several lines, never cut
     for name, row in _rows(found):
-        table.add_row(name, *_cells(row))
+        table.add_row(*(Text(text) for text in (visible(name), *_cells(row))))
     return table
 
 
@@ -38,7 +38,7 @@ def as_markdown(found: Accuracy) -> str:
     """For a note or a pull request."""
     lines = [f"# Agreement with preferences: {found.model}", ""]
     lines += [f"|  | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-    lines += [f"| {name} | {' | '.join(_cells(row))} |" for name, row in _rows(found)]
+    lines += [f"| {cell(name)} | {' | '.join(_cells(row))} |" for name, row in _rows(found)]
     return "\n".join([*lines, "", _caption(found), ""])
 
 
@@ -58,7 +58,7 @@ def as_dict(found: Accuracy) -> dict[str, Any]:
 
 def _rows(found: Accuracy) -> list[tuple[str, Agreement]]:
     often = sorted(found.annotators, key=lambda name: -(found.annotators[name].accuracy.n or 0))[:MOST_ANNOTATORS]
-    shown = [(visible(name), found.annotators[name]) for name in sorted(often)]
+    shown = [(name, found.annotators[name]) for name in sorted(often)]
     return [("all", found.overall), *found.subsets.items(), *found.groups.items(), *shown]
 
 
