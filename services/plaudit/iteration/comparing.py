@@ -37,7 +37,7 @@ def compare(plan: Plan, number: int, reward_models: RewardServerSettings | None)
     """Of round 0, the first policy, there is no reward model: gold and the labelling model alone."""
     folder, settings = plan.round(number), plan.settings
     rows = read_rows(DataSettings(source=str(folder / RESPONSES)))
-    before = {name: read_evaluated(plan.round(at)) for name, at in beside(number).items()}
+    earlier = {at: read_evaluated(plan.round(at)) for at in set(beside(number).values())}  # of round 1 both are one
     with ExitStack() as stack:
         services = {LABELLER: settings.label.model, "gold": settings.evaluate.gold, PROXY: reward_models}
         for field, server in services.items():
@@ -46,9 +46,10 @@ def compare(plan: Plan, number: int, reward_models: RewardServerSettings | None)
             asking = stack.enter_context(ready(server))[0].score
             _add(rows, field, asking)
             if field == PROXY:  # on its own scale: those before are asked about anew
-                for others in before.values():
+                for others in earlier.values():
                     _add(others, field, asking)
     write_rows(folder / ROWS, rows)
+    before = {name: earlier[at] for name, at in beside(number).items()}
     told = {"round": number, **_figures(rows, before, LABELLER if settings.label.model else PROXY)}
     write_text(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
 
