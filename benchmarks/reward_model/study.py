@@ -19,7 +19,7 @@ import numpy.typing as npt
 import votes
 
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
-from plaudit.finetune.pairs import render_pairs
+from plaudit.finetune.pairs import RenderedPairs, pair
 from plaudit.finetune.reward_model import fit
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import score_ids
@@ -95,16 +95,17 @@ def _fold(
 def _reward_model(settings: RewardModelSettings, training: list[Preference], held_out: list[Preference]) -> Outcomes:
     """(n,) NaN where a held-out pair is longer than the model reads."""
     tokenizer = load_base_tokenizer(settings.base)
+    measured = list(map(pair, held_out))
     pairs, asked = (
-        render_pairs(tokenizer, settings.rendering, part, name)
-        for part, name in ((training, "training"), (held_out, "held out"))
+        RenderedPairs.render(tokenizer, settings.rendering, part, name)
+        for part, name in (([pair(one) for one in training], "training"), (measured, "held out"))
     )
     model = load_classifier(settings.base, tokenizer, dropout=settings.dropout, seed=settings.training.seed)
     fit(settings, model, tokenizer, pairs)
     scores = score_ids(model, asked.chosen_ids + asked.rejected_ids, tokenizer.pad_token_id, "scoring")
     right = outcomes(scores[: len(asked)], scores[len(asked) :])
-    scored = {id(preference): value for preference, value in zip(asked.judgements, right, strict=True)}
-    return np.array([scored.get(id(preference), np.nan) for preference in held_out])
+    scored = {id(one): value for one, value in zip(asked.judgements, right, strict=True)}
+    return np.array([scored.get(id(one), np.nan) for one in measured])
 
 
 def _bag_of_words(training: list[Preference], held_out: list[Preference]) -> Outcomes:

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import logsigmoid
 
-from plaudit.finetune.rankings import collate, k_wise
+from plaudit.finetune.rankings import RenderedRankings, k_wise
 from plaudit.finetune.reward_model import train
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.reward.loading import load_model
+from plaudit.finetune.trainer import collate
 from plaudit.settings import load
 from tests.finetune import judgements
-from tests.finetune.judgements import TRAINING, WORTH, planted_pairs, write_rows
+from tests.finetune.judgements import TRAINING, WORTH, write_rows
 from tests.policy.tiny import tiny_llama
 
 SIZE = 5
@@ -44,11 +44,6 @@ def settings_of(folder, rows, **changes):
     own = {"loss": "k_wise", "training": TRAINING | {"batch_size": 8}}
     path = judgements.settings_file(folder, tiny_llama(folder / "base"), rows, **(own | changes))
     return load(RewardModelSettings, path)
-
-
-def weights_of(settings):
-    train(settings)
-    return torch.cat([parameter.flatten() for parameter in load_model(settings.output).parameters()])
 
 
 def test_a_planted_worth_is_learnt_from_rankings_almost_to_the_bayes_accuracy(tmp_path):
@@ -79,36 +74,20 @@ def test_ranks_in_any_order_teach_nothing(tmp_path):
     assert abs(found.accuracy.value - 0.5) < 0.2  # whatever was learnt, it is not the worth: 0.8 and more
 
 
-@pytest.mark.parametrize("micro", [8, 4])
-def test_a_ranking_of_two_is_trls_pair(tmp_path, micro):
-    """With margins, which trl's loss knows as well, and which change what is learnt."""
-    rows = [row | {"margin": number % 3} for number, row in enumerate(planted_pairs(32)[0])]
-    training = TRAINING | {"batch_size": 8, "micro_batch_size": micro}
-    ours, trls, without = (
-        weights_of(settings_of(tmp_path / name, given, loss=loss, eval_fraction=0, training=training))
-        for name, loss, given in (
-            ("ours", "k_wise", rows),
-            ("trls", "bradley_terry", rows),
-            ("without", "k_wise", [row | {"margin": None} for row in rows]),
-        )
-    )
-    assert (trls - without).norm() > 1e-2
-    assert (ours - trls).norm() < 1e-3 * (trls - without).norm()
-
-
 def test_a_ranking_weighs_the_same_however_many_it_ranks():
     """Two pairs of equal margin weigh a half each, one of two responses the other half."""
     elements = [
         {"ids": [[1, 2], [3], [4]], "pairs": [(0, 1)], "ties": [(1, 2)], "margin": 0.5, "weight": 1.0},
         {"ids": [[5], [6, 7, 8]], "pairs": [(1, 0)], "ties": [], "margin": 1.0, "weight": 1.0},
     ]
-    batch = collate(elements, pad_token_id=0)
+    batch = collate(RenderedRankings([], [], 0, 0), elements, pad_token_id=0)
     assert batch["input_ids"].tolist() == [[1, 2, 0], [3, 0, 0], [4, 0, 0], [5, 0, 0], [6, 7, 8]]  # each of them once
     assert batch["attention_mask"].sum(1).tolist() == [2, 1, 1, 1, 3]
     assert batch["pairs"].tolist() == [[0, 1], [1, 2], [4, 3]]
     assert batch["ties"].tolist() == [False, True, False]
-    assert batch["weights"].tolist() == [0.25, 0.25, 0.5]
+    assert batch["weights"].tolist() == [0.5, 0.5, 1.0]
     assert batch["margins"].tolist() == [0.5, 0.5, 1.0]
+    assert len(batch["labels"]) == 2  # judgements in the batch
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=6), min_size=1, max_size=4), st.integers(0, 99))
@@ -126,7 +105,7 @@ def test_the_loss_agrees_with_the_obvious_loop(rankings, seed):
     kept = [{"ids": [[1]] * len(ranks), "pairs": pairs, **told} for ranks, pairs, _ in elements if pairs]
     if not kept:
         return
-    told = collate(kept, pad_token_id=0)
+    told = RenderedRankings.told(kept)
+    told |= {name: told[name].double() for name in ("margins", "weights")}
     of_kept = torch.cat([own for _, pairs, own in elements if pairs])
-    found = k_wise(of_kept, told["pairs"], told["margins"].double(), told["ties"], told["weights"].double())
-    assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(k_wise(of_kept, told)) == pytest.approx(np.sum(losses), rel=1e-5)

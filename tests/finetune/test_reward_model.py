@@ -8,13 +8,14 @@ import torch
 
 from plaudit.cli import main
 from plaudit.errors import RunFailed
+from plaudit.finetune import calibration
 from plaudit.finetune.classifier import load_base_tokenizer, load_classifier
-from plaudit.finetune.pairs import render_pairs
+from plaudit.finetune.pairs import RenderedPairs, pair
 from plaudit.finetune.reward_model import train
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.token_rows import score_ids
 from plaudit.policy.settings import LoraSettings, PolicySettings
-from plaudit.preferences.reading import Preference, Side, read_preferences
+from plaudit.preferences.reading import Preference, Side
 from plaudit.reward import folder as reward_folder
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone
 from plaudit.reward.rendering import Rendering
@@ -28,7 +29,8 @@ from tests.reward import tiny_models
 
 
 def words(*texts):
-    return [Preference(Side("where is my order?", text), Side("where", "about"), "f:1") for text in texts]
+    sides = [(Side("where is my order?", text), Side("where", "about")) for text in texts]
+    return [pair(Preference(*both, "f:1")) for both in sides]
 
 
 def test_a_planted_utility_is_learnt_almost_to_the_bayes_accuracy(tmp_path):
@@ -51,14 +53,14 @@ def test_a_planted_utility_is_learnt_almost_to_the_bayes_accuracy(tmp_path):
     reward_folder.verify(tmp_path / "out", record, tokenizer, lambda ids: score_alone(model, ids))
     assert len(record.self_test) >= 2
 
-    pairs = render_pairs(
-        tokenizer, record.rendering, read_preferences(DataSettings(source=str(tmp_path / "data.jsonl"))), "all"
-    )
+    read = RenderedPairs.read(DataSettings(source=str(tmp_path / "data.jsonl")), ties=False)
+    pairs = RenderedPairs.render(tokenizer, record.rendering, read, "all")
     scores = score_ids(model, pairs.chosen_ids + pairs.rejected_ids, tokenizer.pad_token_id, "all")
     calibrated = np.array([record.calibration.apply(score) for score in scores])
     assert abs(calibrated.mean()) < 0.05
     assert abs(calibrated.std() - 1) < 0.05
-    known = score_ids(model, render_pairs(tokenizer, record.rendering, words(*WORTH), "words").chosen_ids, 0, "words")
+    single = RenderedPairs.render(tokenizer, record.rendering, words(*WORTH), "words")
+    known = score_ids(model, single.chosen_ids, 0, "words")
     assert np.corrcoef(known, list(WORTH.values()))[0, 1] > 0.9
 
     steps = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
@@ -85,12 +87,12 @@ def test_lora_on_an_encoder_is_merged_into_a_whole_folder(tmp_path, capsys):
 
 def test_a_server_reads_exactly_the_ids_that_were_trained_on():
     tokenizer = tiny_models.encoder_tokenizer()
-    pairs = render_pairs(tokenizer, Rendering(separator=" "), words("Yes, dogs"), "pairs")
+    pairs = RenderedPairs.render(tokenizer, Rendering(separator=" "), words("Yes, dogs"), "pairs")
     expected = tokenizer("where is my order? Yes, dogs", add_special_tokens=False)["input_ids"]
     assert pairs.chosen_ids == [[tokenizer.cls_token_id, *expected, tokenizer.sep_token_id]]
     tokenizer = tiny_models.decoder_tokenizer()
     side = Side((Message("user", "Hi"),), "yes")
-    pairs = render_pairs(tokenizer, Rendering(kind="chat"), [Preference(side, side, "f:1")], "pairs")
+    pairs = RenderedPairs.render(tokenizer, Rendering(kind="chat"), [pair(Preference(side, side, "f:1"))], "pairs")
     text = "<s><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n"
     assert pairs.rejected_ids == [tokenizer(text, add_special_tokens=False)["input_ids"]]
 
@@ -99,10 +101,10 @@ def test_what_is_too_long_is_cut_or_left_out_and_counted():
     tokenizer = tiny_models.encoder_tokenizer()
     preferences = words("Yes", "Yes " * 40, "No")
     lengths = [len(tokenizer(f"where is my order?{text}")["input_ids"]) + 2 for text in ("Yes", "No")]  # CLS and SEP
-    strict = render_pairs(tokenizer, Rendering(max_tokens=max(lengths)), preferences, "pairs")
+    strict = RenderedPairs.render(tokenizer, Rendering(max_tokens=max(lengths)), preferences, "pairs")
     assert (len(strict), strict.left_out, strict.cut) == (2, 1, 0)
-    assert [p.chosen.response for p in strict.judgements] == ["Yes", "No"]
-    cut = render_pairs(
+    assert [one.sides[0].response for one in strict.judgements] == ["Yes", "No"]
+    cut = RenderedPairs.render(
         tokenizer, Rendering(max_tokens=max(lengths) - 1, truncation="left_prompt"), preferences, "pairs"
     )
     assert (len(cut), cut.left_out) == (2, 1)
@@ -149,8 +151,8 @@ def test_after_bfloat16_training_the_calibration_is_that_of_the_model_as_it_is_s
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_fraction=0)
     train(load(RewardModelSettings, path, ["base.dtype=bfloat16"]))
     record, tokenizer = reward_folder.read(tmp_path / "out"), load_tokenizer(tmp_path / "out")
-    preferences = read_preferences(DataSettings(source=str(tmp_path / "data.jsonl")))
-    pairs = render_pairs(tokenizer, record.rendering, preferences, "all")
+    preferences = RenderedPairs.read(DataSettings(source=str(tmp_path / "data.jsonl")), ties=False)
+    pairs = RenderedPairs.render(tokenizer, record.rendering, preferences, "all")
     model = load_model(tmp_path / "out")
     scores = [score_alone(model, row) for row in pairs.chosen_ids + pairs.rejected_ids]
     assert np.mean(scores) == pytest.approx(record.calibration.mean, abs=1e-5)
@@ -182,9 +184,23 @@ def test_on_demonstrations_the_calibrated_score_is_zero_on_average(tmp_path):
     train(load(RewardModelSettings, path))
     record = reward_folder.read(tmp_path / "out")
     model, tokenizer = load_model(tmp_path / "out"), load_tokenizer(tmp_path / "out")
-    sides = [Preference(Side(d["prompt"], d["response"]), Side("where", "about"), "f:1") for d in demonstrations]
-    ids = render_pairs(tokenizer, record.rendering, sides, "demonstrations").chosen_ids
+    sides = [pair(Preference(Side(d["prompt"], d["response"]), Side("where", "about"), "f:1")) for d in demonstrations]
+    ids = RenderedPairs.render(tokenizer, record.rendering, sides, "demonstrations").chosen_ids
     assert sum(record.calibration.apply(score_alone(model, row)) for row in ids) == pytest.approx(0, abs=1e-3)
+
+
+def test_of_many_responses_the_calibration_takes_both_sides_of_pairs_alike(monkeypatch):
+    """They come pair by pair: the chosen one, the rejected one."""
+    scored = []
+
+    def score(model, rows, pad_token_id, name):
+        scored.extend(rows)
+        return np.array([row[0] for row in rows], float)
+
+    monkeypatch.setattr(calibration, "score_ids", score)
+    found = calibration.calibrate(None, tiny_models.encoder_tokenizer(), [[1], [0]] * 4096, [])
+    assert len(scored) == calibration.CALIBRATION_ROWS
+    assert found.mean == pytest.approx(0.5, abs=0.05)
 
 
 def test_scores_that_are_not_finite_end_the_run(tmp_path):

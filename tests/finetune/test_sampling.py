@@ -8,7 +8,7 @@ from accelerate.data_loader import SeedableRandomSampler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit.finetune import pairs
+from plaudit.finetune import trainer
 from plaudit.finetune.reward_model import train
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.sampling import LengthSorted
@@ -38,13 +38,13 @@ def test_micro_batches_are_of_rows_alike_in_length(tmp_path, monkeypatch, rows_a
     for place, row in enumerate(rows):
         row["chosen"] = f"{row['chosen']}{' about' * (place % 8)}"
     widths = []
-    collator = pairs.PairsCollator.torch_call
+    collate = trainer.collate
 
-    def recorded(self, examples):
-        widths.append([max(len(one["chosen_ids"]), len(one["rejected_ids"])) for one in examples])
-        return collator(self, examples)
+    def recorded(part, elements, pad_token_id):
+        widths.append([max(map(len, one["ids"])) for one in elements])
+        return collate(part, elements, pad_token_id)
 
-    monkeypatch.setattr(pairs.PairsCollator, "torch_call", recorded)
+    monkeypatch.setattr(trainer, "collate", recorded)
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_fraction=0)
     settings = load(RewardModelSettings, path, ["training.batch_size=8"])
     train(replace(settings, training=replace(settings.training, micro_batch_size=rows_at_a_time)))

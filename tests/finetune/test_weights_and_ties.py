@@ -6,7 +6,7 @@ import torch
 
 from plaudit.cli import main
 from plaudit.finetune.bradley_terry import pair_losses
-from plaudit.finetune.pairs import RenderedPairs
+from plaudit.finetune.pairs import RenderedPairs, pair
 from plaudit.finetune.reward_model import train
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.preferences.reading import Preference, Side
@@ -76,7 +76,7 @@ def test_weights_of_nothing_but_0_are_refused_before_anything_is_written(tmp_pat
 
 def test_weights_average_1():
     sides = Side("q", "a"), Side("q", "b")
-    found = RenderedPairs([Preference(*sides, "f:1", weight=weight) for weight in (1, 2, 9)], [], 0, 0).weights
+    found = RenderedPairs([pair(Preference(*sides, "f:1", weight=weight)) for weight in (1, 2, 9)], [], 0, 0).weights
     assert found == pytest.approx([0.25, 0.5, 2.25])
 
 

@@ -1,4 +1,4 @@
-"""The two supervised stages before PPO: demonstrations (`sft`) and preferences (`reward_model`), on trl's trainers."""
+"""The supervised stages before PPO, on trl and transformers: `sft` of demonstrations, `reward_model` of judgements."""
 
 import os
 

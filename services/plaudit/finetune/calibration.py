@@ -89,5 +89,7 @@ def _fits(tokenizer: PreTrainedTokenizerBase, rendering: Rendering, pair: tuple[
 
 
 def _spread(rows: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the rows, evenly spaced."""
-    return list(rows[:: max(1, -(-len(rows) // count))])
+    """At most `count` of the rows, drawn the same each time: every n-th would be every pair's first response."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[place] for place in sorted(np.random.default_rng(0).permutation(len(rows))[:count])]

@@ -21,7 +21,8 @@ import numpy as np
 import yaml
 
 from plaudit.errors import ConfigurationError
-from plaudit.finetune.losses import LOSSES
+from plaudit.finetune.fitting import Fitting, Judged
+from plaudit.finetune.parts import prompt
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.training import check_output, prepare_output
 from plaudit.outputs import write_text
@@ -38,7 +39,7 @@ class Member:
     """One of them."""
 
     settings: RewardModelSettings  # of itself alone: the same model again, but for what it leaves out
-    training: Any  # the judgements that it reads
+    training: Fitting[Judged]  # the judgements that it reads
     unit: Calibration | None  # of its raw scores
 
     @property
@@ -46,7 +47,7 @@ class Member:
         return reward_folder.read(self.settings.output) is not None
 
 
-def members(settings: RewardModelSettings, training: Any) -> list[Member]:
+def members(settings: RewardModelSettings, training: Fitting[Judged]) -> list[Member]:
     """In order; `training` is what all of them may read."""
     assert settings.ensemble is not None
     count = settings.ensemble.members
@@ -85,9 +86,9 @@ def _alone(settings: RewardModelSettings, place: int) -> RewardModelSettings:
     return replace(settings, training=training, output=settings.folders[place], ensemble=None)
 
 
-def _folds(settings: RewardModelSettings, training: Any, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _folds(settings: RewardModelSettings, training: Fitting[Judged], count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(n,) the member that leaves each judgement out; those of one prompt go together."""
-    prompts = [repr(LOSSES[settings.loss].prompt(judgement)) for judgement in training.judgements]
+    prompts = [repr(prompt(judgement)) for judgement in training.judgements]
     places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
     if len(places) < count:
         raise ConfigurationError(f"{len(places)} different prompts are too few for {count} folds")

@@ -8,15 +8,16 @@ annotators   rows of the people in `held_out_annotators`, about whichever prompt
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
-from plaudit.finetune.losses import LOSSES, Rendered, read_judgements
+from plaudit.finetune.fitting import Fitting, Judged
+from plaudit.finetune.losses import LOSSES
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.training import hold_out
+from plaudit.rows import DataSettings
 
 WHO = "held_out_annotators"
 
@@ -25,36 +26,40 @@ WHO = "held_out_annotators"
 class Parts:
     """As token ids."""
 
-    training: Any  # of the kind that `loss` renders
-    held_out: Any | None
-    annotators: Any | None
+    training: Fitting[Judged]
+    held_out: Fitting[Judged] | None
+    annotators: Fitting[Judged] | None
     names: tuple[str, ...] = ()  # of those annotators
 
 
 def read_parts(settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase) -> Parts:
     """Reads, splits and renders. Only what is trained on is weighed; there, rows of weight 0 are left out."""
-    given = read_judgements(settings, settings.data)
-    evaluated = [] if settings.eval_data is None else read_judgements(settings, settings.eval_data)
+    given = _read(settings, settings.data)
+    evaluated = [] if settings.eval_data is None else _read(settings, settings.eval_data)
     names = _names([*given, *evaluated], settings)
     training = [row for row in given if row.annotator not in names]
     held_out = [row for row in evaluated if row.annotator not in names]
     if settings.eval_data is None:
-        prompt = LOSSES[settings.loss].prompt
         training, held_out = hold_out(training, prompt, settings.eval_fraction, settings.training.seed)
     theirs = [row for row in (*given, *evaluated) if row.annotator in names]
-
-    def rendered(name: str, rows: list[Any]) -> Rendered | None:
-        return _rendered(settings, tokenizer, rows, name) if rows else None
-
     return Parts(
-        training=rendered("training", _weighed(training)),
-        held_out=rendered("held out", _unweighed(held_out)),
-        annotators=rendered("held-out annotators", _unweighed(theirs)),
+        training=_rendered(settings, tokenizer, _weighed(training), "training"),
+        held_out=_rendered(settings, tokenizer, _unweighed(held_out), "held out") if held_out else None,
+        annotators=_rendered(settings, tokenizer, _unweighed(theirs), "held-out annotators") if theirs else None,
         names=tuple(sorted(names)),
     )
 
 
-def _names(rows: Sequence[Any], settings: RewardModelSettings) -> set[str]:
+def prompt(row: Judged) -> object:
+    """That of its responses; a transcript's two sides may have two, as hh-rlhf's do."""
+    return row.sides[0].prompt
+
+
+def _read(settings: RewardModelSettings, data: DataSettings) -> Sequence[Judged]:
+    return LOSSES[settings.loss].read(data, ties=settings.ties == "half")
+
+
+def _names(rows: Sequence[Judged], settings: RewardModelSettings) -> set[str]:
     """Whom to hold out. ConfigurationError where somebody judged nothing, or where nobody would be left."""
     known = sorted({row.annotator for row in rows if row.annotator is not None})
     asked = settings.held_out_annotators
@@ -76,7 +81,7 @@ def _listed(known: Sequence[str]) -> str:
     return (", ".join(known[:10]) + (", ..." if len(known) > 10 else "")) or "none: the rows have no 'annotator'"
 
 
-def _weighed(rows: Sequence[Any]) -> list[Any]:
+def _weighed(rows: Sequence[Judged]) -> list[Judged]:
     kept = [row for row in rows if row.weight > 0]
     if rows and not kept:
         raise ConfigurationError(f"every one of the {len(rows)} training rows has weight 0: nothing is left to learn")
@@ -85,15 +90,15 @@ def _weighed(rows: Sequence[Any]) -> list[Any]:
     return kept
 
 
-def _unweighed(rows: Sequence[Any]) -> list[Any]:
+def _unweighed(rows: Sequence[Judged]) -> list[Judged]:
     return [replace(row, weight=1.0) for row in rows]
 
 
 def _rendered(
-    settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase, rows: list[Any], name: str
-) -> Rendered:
+    settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Judged], name: str
+) -> Fitting[Judged]:
     """Says how many were cut or left out: never in silence."""
-    found: Rendered = LOSSES[settings.loss].render(tokenizer, settings.rendering, rows, name)
+    found = LOSSES[settings.loss].render(tokenizer, settings.rendering, rows, name)
     print(
         f"{name}: {len(found)} judgements; {found.cut} with the head of a prompt cut, {found.left_out} left out "
         f"as longer than {settings.rendering.max_tokens} tokens"

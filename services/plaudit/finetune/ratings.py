@@ -5,30 +5,39 @@ where the middle is, and the learning rate does not depend on the scale that peo
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from plaudit.errors import ConfigurationError
-from plaudit.finetune.classifier import Classifier
-from plaudit.finetune.responses import responses_trainer
+from plaudit.finetune.fitting import Loss, Told
+from plaudit.finetune.responses import RenderedResponses
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import Fitting, render_sides
-from plaudit.preferences.ratings import FEWEST, Fit, Rating, fit
+from plaudit.preferences.ratings import FEWEST, Fit, Rating, fit, read_ratings
 from plaudit.preferences.reading import together
 from plaudit.reward.calibration import Calibration
-from plaudit.reward.rendering import Rendering
+from plaudit.rows import DataSettings
 
 
-class RenderedRatings(Fitting[Rating]):
-    """Ratings as one row of ids each."""
+class RenderedRatings(RenderedResponses[Rating]):
+    """As people gave them."""
+
+    NAMED = "ratings"
+
+    @staticmethod
+    def read(data: DataSettings, *, ties: bool) -> Sequence[Rating]:
+        return read_ratings(data)
+
+    @property
+    def labels(self) -> Sequence[float]:
+        return [rating.score for rating in self.judgements]
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
-        """(n,) as people gave them."""
-        return np.array([rating.score for rating in self.judgements])
+        """(n,)"""
+        return np.array(self.labels, np.float64)
 
     @property
     def unit(self) -> Calibration:
@@ -40,37 +49,21 @@ class RenderedRatings(Fitting[Rating]):
         std = float(np.average((self.scores - mean) ** 2, weights=self.weights)) ** 0.5
         return Calibration(mean=-mean / std, std=1.0 / std)
 
-    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedRatings") -> Fit | None:
+    def loss(self, settings: RewardModelSettings) -> Loss:
+        unit = self.unit
+
+        def loss(rewards: Tensor, told: Told) -> Tensor:
+            return (told["weights"] * squared_error(rewards, told["labels"] * unit.std + unit.mean)).sum()
+
+        return loss
+
+    def measure(self, scores: npt.NDArray[np.float64], training: Self) -> Fit | None:
         """How well scores (n,) of `rows` fit, as ratings. None where those are too few, or all alike."""
         if len(self) < FEWEST or np.ptp(self.scores) == 0:
             return None
         return fit(scores, self.scores, together(rating.side for rating in self.judgements))
 
 
-def render_ratings(
-    tokenizer: PreTrainedTokenizerBase, rendering: Rendering, ratings: Sequence[Rating], name: str
-) -> RenderedRatings:
-    """Renders each as the server will."""
-    return render_sides(RenderedRatings, tokenizer, rendering, ratings, lambda one: (one.side,), f"{name} ratings")
-
-
-def ratings_trainer(
-    settings: RewardModelSettings,
-    model: Classifier,
-    tokenizer: PreTrainedTokenizerBase,
-    training: RenderedRatings,
-    held_out: RenderedRatings | None,
-    callback: TrainerCallback,
-) -> Trainer:
-    """With the squared error."""
-    unit = training.unit
-
-    def labels(part: RenderedRatings) -> list[float]:
-        return [score * unit.std + unit.mean for score in part.scores]
-
-    return responses_trainer(settings, model, tokenizer, training, held_out, labels, squared_error, callback)
-
-
 def squared_error(rewards: Tensor, labels: Tensor) -> Tensor:
-    """(B,)"""
+    """(R,)"""
     return (rewards - labels).square()

@@ -1,7 +1,7 @@
 """`plaudit reward-model settings.yaml`: trains a reward model on people's judgements, writes the folder a server reads.
 
     1  read the judgements, split them (`parts.py`) and render them as the server will
-    2  train one model (`losses.py`), or the members of an ensemble (`ensemble.py`)
+    2  train one model (`trainer.py`), or the members of an ensemble (`ensemble.py`)
     3  calibrate, write the folder, measure what it holds on what was held out
 
 The token ids come from the same function that the server calls, so the model is asked later exactly what it was trained
@@ -28,12 +28,13 @@ from plaudit.finetune.classifier import (
     save_classifier,
 )
 from plaudit.finetune.ensemble import Member, check_ensemble_output, members, train_members
-from plaudit.finetune.losses import LOSSES, Measured, Rendered
+from plaudit.finetune.fitting import Fitting, Judged, Measured
 from plaudit.finetune.parts import read_parts
 from plaudit.finetune.progress import progress
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.summary import lines
 from plaudit.finetune.token_rows import Ids, score_ids
+from plaudit.finetune.trainer import JudgementsTrainer
 from plaudit.finetune.training import check_output, prepare_output
 from plaudit.outputs import write_text
 from plaudit.policy.loading import read_config
@@ -109,7 +110,9 @@ def _check_output(settings: RewardModelSettings) -> None:
         check_ensemble_output(settings)
 
 
-def _train_all(settings: RewardModelSettings, training: Rendered, train: Callable[[Member], None]) -> list[Member]:
+def _train_all(
+    settings: RewardModelSettings, training: Fitting[Judged], train: Callable[[Member], None]
+) -> list[Member]:
     """One model, or the members of an ensemble."""
     if settings.ensemble is None:
         train(alone := Member(settings, training, training.unit))
@@ -123,13 +126,12 @@ def fit(
     settings: RewardModelSettings,
     model: Classifier,
     tokenizer: PreTrainedTokenizerBase,
-    training: Rendered,
-    held_out: Rendered | None = None,
+    training: Fitting[Judged],
+    held_out: Fitting[Judged] | None = None,
 ) -> None:
     """Trains `model` in place; the loss on `held_out` goes into metrics.jsonl after each epoch."""
-    loss = LOSSES[settings.loss]
-    with progress("reward model", loss.shown, settings.output) as callback:
-        trainer = loss.trainer(settings, model, tokenizer, training, held_out, callback)
+    with progress("reward model", training.SHOWN, settings.output) as callback:
+        trainer = JudgementsTrainer(settings, model, tokenizer, training, held_out, callback)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         # accelerate leaves autocast wrapped around the model; it is measured, calibrated and served without.
@@ -137,7 +139,7 @@ def fit(
 
 
 def _train(
-    member: Member, *, tokenizer: PreTrainedTokenizerBase, held_out: Rendered | None, demonstrations: list[Ids]
+    member: Member, *, tokenizer: PreTrainedTokenizerBase, held_out: Fitting[Judged] | None, demonstrations: list[Ids]
 ) -> None:
     """One model, from its base to its folder."""
     settings, training = member.settings, member.training
@@ -156,14 +158,13 @@ def _train(
 
 
 def _measure(
-    found: Sequence[Member], part: Rendered, training: Rendered, tokenizer: PreTrainedTokenizerBase
+    found: Sequence[Member], part: Fitting[Judged], training: Fitting[Judged], tokenizer: PreTrainedTokenizerBase
 ) -> list[Measured | None]:
     """Of each folder as it is served, and of several also of their mean."""
-    measure: Callable[..., Measured | None] = part.measure
     scores = [_scores(member, part.rows, tokenizer) for member in found]
     if len(scores) > 1:
         scores.append(np.mean(scores, axis=0))
-    return [measure(one, training) for one in scores]
+    return [part.measure(one, training) for one in scores]
 
 
 def _scores(member: Member, rows: list[Ids], tokenizer: PreTrainedTokenizerBase) -> npt.NDArray[np.float64]:

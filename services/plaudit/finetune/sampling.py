@@ -35,9 +35,11 @@ class LengthSorted(Sampler[int]):
 
 
 class PaddingLittle(Trainer):
-    """transformers' Trainer with rows in this order, once it was told their lengths."""
+    """transformers' Trainer, told the lengths of its rows, with rows in this order."""
 
-    lengths: Sequence[int]
+    def __init__(self, *given: Any, lengths: Sequence[int], **named: Any) -> None:
+        self.lengths = lengths
+        super().__init__(*given, **named)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps

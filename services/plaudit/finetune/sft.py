@@ -169,8 +169,8 @@ def _fit(
             eval_dataset=Dataset.from_dict(held_out) if measured else None,
             processing_class=tokenizer,
             callbacks=[callback],
+            lengths=[len(row) for row in training["input_ids"]],
         )
-        trainer.lengths = [len(row) for row in training["input_ids"]]
         trainer.remove_callback(PrinterCallback)
         before = float(trainer.evaluate()["eval_loss"]) if measured else None
         trainer.train()

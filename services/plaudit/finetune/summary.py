@@ -1,6 +1,6 @@
 """What was measured, in lines for people."""
 
-from plaudit.finetune.losses import Measured
+from plaudit.finetune.fitting import Measured
 from plaudit.preferences.agreement import Agreement
 from plaudit.preferences.ratings import Fit
 from plaudit.preferences.thumbs import Discrimination

@@ -6,36 +6,40 @@ thumbs are up.
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from plaudit.errors import ConfigurationError
-from plaudit.finetune.classifier import Classifier
-from plaudit.finetune.responses import responses_trainer
+from plaudit.finetune.fitting import Loss, Told
+from plaudit.finetune.responses import RenderedResponses
 from plaudit.finetune.reward_settings import RewardModelSettings
-from plaudit.finetune.token_rows import Fitting, render_sides
 from plaudit.preferences.reading import together
-from plaudit.preferences.thumbs import Discrimination, Thumb, discrimination
+from plaudit.preferences.thumbs import Discrimination, Thumb, discrimination, read_thumbs
 from plaudit.reward.calibration import Calibration
-from plaudit.reward.rendering import Rendering
+from plaudit.rows import DataSettings
 
 
-class RenderedThumbs(Fitting[Thumb]):
-    """Thumbs as one row of ids each."""
+class RenderedThumbs(RenderedResponses[Thumb]):
+    """1 is up, 0 is down."""
+
+    NAMED = "thumbs"
+
+    @staticmethod
+    def read(data: DataSettings, *, ties: bool) -> Sequence[Thumb]:
+        return read_thumbs(data)
 
     @property
-    def up(self) -> npt.NDArray[np.bool_]:
-        """(n,)"""
-        return np.array([thumb.up for thumb in self.judgements])
+    def labels(self) -> Sequence[float]:
+        return [float(thumb.up) for thumb in self.judgements]
 
     @property
     def base_rate(self) -> float:
         """The share of thumbs up, by weight."""
-        return float(np.average(self.up, weights=self.weights))
+        return float(np.average(self.labels, weights=self.weights))
 
     @property
     def unit(self) -> Calibration:
@@ -46,34 +50,15 @@ class RenderedThumbs(Fitting[Thumb]):
             raise ConfigurationError(f"{problem}: there is nothing to tell apart, give more data")
         return Calibration(mean=-math.log(self.base_rate / (1.0 - self.base_rate)), std=1.0)
 
-    def measure(self, scores: npt.NDArray[np.float64], training: "RenderedThumbs") -> Discrimination:
+    def loss(self, settings: RewardModelSettings) -> Loss:
+        base = -self.unit.mean
+
+        def loss(rewards: Tensor, told: Told) -> Tensor:
+            return binary_cross_entropy_with_logits(rewards + base, told["labels"], told["weights"], reduction="sum")
+
+        return loss
+
+    def measure(self, scores: npt.NDArray[np.float64], training: Self) -> Discrimination:
         """How well scores (n,) of `rows`, as log-odds, tell up from down, beside the training data's base rate."""
         groups = together(thumb.side for thumb in self.judgements)
-        return discrimination(scores, self.up, training.base_rate, groups)
-
-
-def render_thumbs(
-    tokenizer: PreTrainedTokenizerBase, rendering: Rendering, thumbs: Sequence[Thumb], name: str
-) -> RenderedThumbs:
-    """Renders each as the server will."""
-    return render_sides(RenderedThumbs, tokenizer, rendering, thumbs, lambda one: (one.side,), f"{name} thumbs")
-
-
-def thumbs_trainer(
-    settings: RewardModelSettings,
-    model: Classifier,
-    tokenizer: PreTrainedTokenizerBase,
-    training: RenderedThumbs,
-    held_out: RenderedThumbs | None,
-    callback: TrainerCallback,
-) -> Trainer:
-    """With the cross-entropy."""
-    base = -training.unit.mean
-
-    def loss(rewards: Tensor, labels: Tensor) -> Tensor:
-        return binary_cross_entropy_with_logits(rewards + base, labels, reduction="none")
-
-    def labels(part: RenderedThumbs) -> list[float]:
-        return [float(up) for up in part.up]
-
-    return responses_trainer(settings, model, tokenizer, training, held_out, labels, loss, callback)
+        return discrimination(scores, np.array(self.labels) == 1.0, training.base_rate, groups)

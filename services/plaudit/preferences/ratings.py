@@ -29,6 +29,11 @@ class Rating:
     annotator: str | None = None
     weight: float = 1.0
 
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """As other judgements have several."""
+        return (self.side,)
+
 
 def read_ratings(data: DataSettings) -> list[Rating]:
     """All ratings of the data; ConfigurationError names the first row that is none."""

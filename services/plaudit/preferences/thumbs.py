@@ -31,6 +31,11 @@ class Thumb:
     annotator: str | None = None
     weight: float = 1.0
 
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """As other judgements have several."""
+        return (self.side,)
+
 
 def read_thumbs(data: DataSettings) -> list[Thumb]:
     """All thumbs of the data; ConfigurationError names the first row that is none."""
