@@ -97,7 +97,7 @@ def test_people_who_are_not_there_are_named(tmp_path):
     with pytest.raises(ConfigurationError, match="unseen: 'Dot' is no row's annotator: known are Ada, Bob, Cem"):
         evaluate(AccuracySettings(**settings, unseen=("Ada", "Dot")))
     settings["data"] = DataSettings(source=write_rows(tmp_path, ROWS))
-    with pytest.raises(ConfigurationError, match="known are none: the rows have no annotator"):
+    with pytest.raises(ConfigurationError, match="known are none: the rows have no 'annotator'"):
         evaluate(AccuracySettings(**settings, unseen=("Ada",)))
 
 

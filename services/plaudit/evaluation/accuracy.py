@@ -24,10 +24,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.errors import RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
 from plaudit.evaluation.sides import Answers, ask_folder, ask_server
 from plaudit.outputs import check_folder, writing
+from plaudit.preferences import annotators
 from plaudit.preferences.agreement import Agreement, agreement
 from plaudit.preferences.reading import Preference, read_preferences
 from plaudit.reward_server import RewardServerSettings
@@ -36,8 +37,6 @@ from plaudit.settings import STRICT, load
 from plaudit.uncertainty import Estimate, mean
 
 SEEN, UNSEEN = "seen people", "unseen people"
-MOST_NAMED = 10
-"""Of the annotators that an error lists."""
 
 Scored = tuple[float, float, Preference]
 """Of the chosen one, and of the rejected one."""
@@ -86,7 +85,7 @@ def run(path: str, overrides: list[str]) -> int:
 def evaluate(settings: AccuracySettings) -> Accuracy:
     """Scores both sides of every preference and compares; raises RunFailed when no pair has two scores."""
     preferences = read_preferences(settings.data)
-    _check_names(settings.unseen or (), preferences)
+    annotators.check("unseen", settings.unseen or (), preferences)
     if settings.output is not None:
         check_folder("output", settings.output)
     if settings.folder is not None:
@@ -106,14 +105,14 @@ def compare(answers: Answers, preferences: Sequence[Preference], unseen: Collect
     if not scored:
         reasons = ", ".join(f"{count} {reason}" for reason, count in answers.missing.most_common(3))
         raise RunFailed(f"none of the {len(preferences)} pairs has two scores: {reasons}")
-    annotators = _by(scored, lambda preference: preference.annotator)
+    people = _by(scored, lambda preference: preference.annotator)
     return Accuracy(
         model=answers.model,
         overall=_agreement(scored),
         subsets=_by(scored, lambda preference: preference.subset),
-        annotators=annotators,
+        annotators=people,
         groups=_by(scored, lambda preference: _group(preference, unseen)),
-        unseen_people=_over_people([annotators[name] for name in unseen or () if name in annotators]),
+        unseen_people=_over_people([people[name] for name in unseen or () if name in people]),
         missing=answers.missing,
         missing_pairs=len(preferences) - len(scored),
     )
@@ -137,15 +136,6 @@ def _group(preference: Preference, unseen: Collection[str] | None) -> str | None
 def _over_people(people: Sequence[Agreement]) -> Estimate | None:
     """Its standard error is over people: others might have been unseen."""
     return mean([person.accuracy.value for person in people]) if people else None
-
-
-def _check_names(unseen: Collection[str], preferences: Sequence[Preference]) -> None:
-    known = sorted({one.annotator for one in preferences if one.annotator is not None})
-    if unknown := sorted(set(unseen) - set(known)):
-        named = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
-        raise ConfigurationError(
-            f"unseen: '{unknown[0]}' is no row's annotator: known are {named or 'none: the rows have no annotator'}"
-        )
 
 
 def _agreement(scored: Sequence[Scored]) -> Agreement:

@@ -17,6 +17,7 @@ from plaudit.finetune.fitting import Fitting, Judged
 from plaudit.finetune.losses import LOSSES
 from plaudit.finetune.reward_settings import RewardModelSettings
 from plaudit.finetune.training import hold_out
+from plaudit.preferences import annotators
 from plaudit.rows import DataSettings
 
 WHO = "held_out_annotators"
@@ -61,8 +62,7 @@ def _read(settings: RewardModelSettings, data: DataSettings) -> Sequence[Judged]
 
 def _names(rows: Sequence[Judged], settings: RewardModelSettings) -> set[str]:
     """Whom to hold out. ConfigurationError where somebody judged nothing, or where nobody would be left."""
-    known = sorted({row.annotator for row in rows if row.annotator is not None})
-    asked = settings.held_out_annotators
+    asked, known = settings.held_out_annotators, annotators.known(rows)
     if asked is None:
         return set()
     if isinstance(asked, float):
@@ -70,15 +70,11 @@ def _names(rows: Sequence[Judged], settings: RewardModelSettings) -> set[str]:
         names = {known[place] for place in drawn[: max(1, round(asked * len(known)))]}
     else:
         names = set(asked)
-    if unknown := names - set(known):
-        raise ConfigurationError(f"{WHO}: '{min(unknown)}' is no row's annotator: known are {_listed(known)}")
+    annotators.check(WHO, names, rows)
     if all(row.annotator in names for row in rows):
-        raise ConfigurationError(f"{WHO} leaves nobody to learn from: the data's annotators are {_listed(known)}")
+        people = annotators.listed(known)
+        raise ConfigurationError(f"{WHO} leaves nobody to learn from: the data's annotators are {people}")
     return names
-
-
-def _listed(known: Sequence[str]) -> str:
-    return (", ".join(known[:10]) + (", ..." if len(known) > 10 else "")) or "none: the rows have no 'annotator'"
 
 
 def _weighed(rows: Sequence[Judged]) -> list[Judged]:
