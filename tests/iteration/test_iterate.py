@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,7 @@ def test_a_run_is_killed_without_a_warning_and_goes_on_to_its_end(
     assert "round-1/ppo" in said
     assert "round-1/generate" not in said
     check_end(folder)
+    check_tree(folder)
 
     code, said = finish(start(path))
     assert (code, "round-1" in said.replace(str(folder), "")) == (0, False)  # nothing was left to do
@@ -119,6 +121,15 @@ def check_end(folder: Path) -> None:
     card = (folder / "policy/README.md").read_text()
     assert "models/fake/versions/1" in card
     AutoModelForCausalLM.from_pretrained(folder / "policy")
+
+
+def check_tree(folder: Path) -> None:
+    """All that a run leaves is in the tree that the documentation shows."""
+    page = (Path(__file__).parents[2] / "docs/iterate.md").read_text()
+    told = set(re.findall(r"[\w.-]+", page.partition("## One folder")[2].partition("## Who judges")[0]))
+    left = {file for at in (folder, folder / "round-0", folder / "round-1") for file in at.iterdir()}
+    names = {file.name for file in left if not file.name.startswith(".") and file.suffix != ".done"}
+    assert names <= told | {"ppo"}, names - told
 
 
 def waiting_for_people(tmp_path: Path) -> Path:

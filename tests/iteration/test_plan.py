@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from plaudit.errors import ConfigurationError
+from plaudit.finetune.ensemble import served
 from plaudit.iteration.iterate import claim
 from plaudit.iteration.settings import IterateSettings
 from plaudit.settings import parse, to_yaml
@@ -51,12 +52,21 @@ def test_the_kind_of_judgement_decides_what_is_drawn_and_what_is_learnt(
 
 def test_members_of_an_ensemble_are_served_as_one(tmp_path: Path) -> None:
     found = plan(tmp_path, reward_model={"ensemble": {"members": 3}})
+    trained = found.reward_model(1)
+    trained.output.mkdir(parents=True)
+    (trained.output / "serve.yaml").write_text(served(trained.folders))  # as `plaudit reward-model` leaves it
     first, *members = found.server(1).models
     assert first.ensemble is not None
     assert list(first.ensemble.members) == [one.name for one in members]
     assert [one.model for one in members] == [
         str(tmp_path / f"run/round-1/reward_model/member-{place}") for place in range(3)
     ]
+    assert (found.server(1).address, found.server(1).deterministic) == ("127.0.0.1:0", True)
+
+
+def test_a_single_reward_model_is_served_by_the_rounds_name(tmp_path: Path) -> None:
+    (model,) = plan(tmp_path).server(1).models
+    assert (model.name, model.model) == ("round-1", str(tmp_path / "run/round-1/reward_model"))
 
 
 @pytest.mark.parametrize(("start", "reference", "expected"), [

@@ -23,7 +23,7 @@ import yaml
 from plaudit.errors import ConfigurationError
 from plaudit.finetune.fitting import Fitting, Judged
 from plaudit.finetune.parts import prompt
-from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.reward_settings import SERVE, RewardModelSettings
 from plaudit.finetune.training import check_output, prepare_output
 from plaudit.outputs import write_text
 from plaudit.reward import folder as reward_folder
@@ -31,7 +31,7 @@ from plaudit.reward.calibration import Calibration
 from plaudit.reward.settings import ServerSettings
 from plaudit.settings import parse, to_yaml
 
-CONFIG, SERVE = "config.yaml", "serve.yaml"
+CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def train_members(settings: RewardModelSettings, found: list[Member], train: Cal
         shutil.rmtree(member.settings.output, ignore_errors=True)  # of a run that was interrupted
         print(f"{member.settings.output}: {len(member.training)} judgements")
         train(member)
-    write_text(settings.output / SERVE, _served([member.settings.output for member in found]))
+    write_text(settings.output / SERVE, served([member.settings.output for member in found]))
 
 
 def _alone(settings: RewardModelSettings, place: int) -> RewardModelSettings:
@@ -96,7 +96,7 @@ def _folds(settings: RewardModelSettings, training: Fitting[Judged], count: int)
     return np.array([order[places[prompt]] % count for prompt in prompts])
 
 
-def _served(folders: list[Path]) -> str:
+def served(folders: list[Path]) -> str:
     """Settings of `plaudit serve`."""
     names = [folder.name for folder in folders]
     models = [{"name": "ensemble", "ensemble": {"members": names, "combine": "mean"}}]

@@ -21,6 +21,8 @@ from plaudit.preferences import annotators
 from plaudit.rows import DataSettings
 
 WHO = "held_out_annotators"
+OTHER_ROWS, OTHER_PEOPLE = "held out", "held-out annotators"
+"""What those parts are called."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ def read_parts(settings: RewardModelSettings, tokenizer: PreTrainedTokenizerBase
     theirs = [row for row in (*given, *evaluated) if row.annotator in names]
     return Parts(
         training=_rendered(settings, tokenizer, _weighed(training), "training"),
-        held_out=_rendered(settings, tokenizer, _unweighed(held_out), "held out") if held_out else None,
-        annotators=_rendered(settings, tokenizer, _unweighed(theirs), "held-out annotators") if theirs else None,
+        held_out=_rendered(settings, tokenizer, _unweighed(held_out), OTHER_ROWS) if held_out else None,
+        annotators=_rendered(settings, tokenizer, _unweighed(theirs), OTHER_PEOPLE) if theirs else None,
         names=tuple(sorted(names)),
     )
 

@@ -29,9 +29,9 @@ from plaudit.finetune.classifier import (
 )
 from plaudit.finetune.ensemble import Member, check_ensemble_output, members, train_members
 from plaudit.finetune.fitting import Fitting, Judged, Measured
-from plaudit.finetune.parts import read_parts
+from plaudit.finetune.parts import OTHER_PEOPLE, OTHER_ROWS, read_parts
 from plaudit.finetune.progress import progress
-from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.reward_settings import MEASURED, RewardModelSettings
 from plaudit.finetune.summary import lines
 from plaudit.finetune.token_rows import Ids, score_ids
 from plaudit.finetune.trainer import JudgementsTrainer
@@ -43,10 +43,6 @@ from plaudit.reward.loading import load_model
 from plaudit.reward.rendering import check
 from plaudit.settings import load
 from plaudit.telemetry.quiet import quiet_libraries
-
-HELD_OUT = "held out"
-MEASURED = "held_out.json"
-"""In the folder, what was measured on held-out judgements: figures with standard errors."""
 
 
 def run(path: str, overrides: list[str]) -> int:
@@ -70,7 +66,7 @@ class RewardModelResult:
     @property
     def held_out(self) -> Measured | None:
         """Of the model, or of the members' mean. None where nothing was held out."""
-        return self.measured[HELD_OUT][-1] if HELD_OUT in self.measured else None
+        return self.measured[OTHER_ROWS][-1] if OTHER_ROWS in self.measured else None
 
     def summary(self) -> str:
         """For people: what was measured, and its uncertainty."""
@@ -94,7 +90,7 @@ def train(settings: RewardModelSettings) -> RewardModelResult:
     found = _train_all(settings, parts.training, alone)
     measured = {
         name: _measure(found, part, parts.training, tokenizer)
-        for name, part in ((HELD_OUT, parts.held_out), (_by(parts.names), parts.annotators))
+        for name, part in ((OTHER_ROWS, parts.held_out), (_by(parts.names), parts.annotators))
         if part is not None
     }
     result = RewardModelResult(settings.output, tuple(_record(member).version for member in found), measured)
@@ -181,4 +177,4 @@ def _record(member: Member) -> reward_folder.RewardFolder:
 
 
 def _by(names: Sequence[str]) -> str:
-    return f"held-out annotators ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+    return f"{OTHER_PEOPLE} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"

@@ -12,6 +12,9 @@ from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
 
+MEASURED, SERVE = "held_out.json", "serve.yaml"
+"""In `output`: figures of held-out judgements with standard errors; of an ensemble, how to serve it."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EnsembleSettings:

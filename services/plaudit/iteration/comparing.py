@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from plaudit.errors import RunFailed
-from plaudit.iteration.plan import Plan
+from plaudit.iteration.plan import EVALUATED, FIGURES, RESPONSES, Plan
 from plaudit.outputs import write_rows, write_text
 from plaudit.preferences.agreement import outcomes
 from plaudit.report.estimates import by_prompt, over_prompts, paired_gain
@@ -27,7 +27,6 @@ from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.uncertainty import Estimate, mean
 from plaudit_client import Score
 
-RESPONSES, ROWS, SUMMARY = "responses.jsonl", "evaluation.jsonl", "evaluation.json"
 LABELLER = "labeller"
 """The field of a row with the labelling model's score."""
 PROXY = "score"
@@ -48,10 +47,10 @@ def compare(plan: Plan, number: int, reward_models: RewardServerSettings | None)
             if field == PROXY:  # on its own scale: those before are asked about anew
                 for others in earlier.values():
                     _add(others, field, asking)
-    write_rows(folder / ROWS, rows)
+    write_rows(folder / EVALUATED, rows)
     before = {name: earlier[at] for name, at in beside(number).items()}
     told = {"round": number, **_figures(rows, before, LABELLER if settings.label.model else PROXY)}
-    write_text(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
+    write_text(folder / FIGURES, json.dumps(told, indent=1) + "\n")
 
 
 def beside(number: int) -> dict[str, int]:
@@ -61,7 +60,7 @@ def beside(number: int) -> dict[str, int]:
 
 def read_evaluated(folder: Path) -> list[Row]:
     """A round's responses, and what was said of them."""
-    return read_rows(DataSettings(source=str(folder / ROWS)))
+    return read_rows(DataSettings(source=str(folder / EVALUATED)))
 
 
 def samples(rows: Sequence[Row]) -> list[Sample]:

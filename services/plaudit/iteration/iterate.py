@@ -9,7 +9,7 @@
     5. evaluate        the same held-out prompts, beside the rounds before        plaudit generate
     then the report over all rounds, and at the end the policy with its model card
 
-Where everything lies: plan.py. The same command goes on where it was stopped, whatever stopped it.
+Where everything lies: docs/iterate.md. The same command goes on where it was stopped, whatever stopped it.
 """
 
 import dataclasses

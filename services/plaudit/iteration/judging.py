@@ -28,7 +28,7 @@ from plaudit.feedback.records import Judgement
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, Task
 from plaudit.iteration.labelling import MODELS, label
-from plaudit.iteration.plan import Plan
+from plaudit.iteration.plan import HELD_OUT, JUDGED, SAID, TASKS, Plan
 from plaudit.outputs import write_rows, write_text
 from plaudit.rows import DataSettings, read_rows
 from plaudit.telemetry.progress import bar
@@ -36,7 +36,6 @@ from plaudit.trajectory import Message
 
 LOOK_SECONDS = 2.0
 """Between two looks at whether people have judged."""
-JUDGED, HELD_OUT, SUMMARY = "judged.jsonl", "held_out.jsonl", "judged.json"
 FORMS = {
     "bradley_terry": Form.PREFERENCES,
     "k_wise": Form.RANKINGS,
@@ -74,7 +73,7 @@ def judge(plan: Plan, number: int) -> None:
 
 def round_tasks(plan: Plan, number: int) -> list[Task]:
     """Their keys name run and round; by their keys some are judged by several, the others by one."""
-    data, label = DataSettings(source=str(plan.round(number) / "tasks.jsonl")), plan.settings.label
+    data, label = DataSettings(source=str(plan.round(number) / TASKS)), plan.settings.label
     read = read_tasks(data, Kind(label.kind), wanted=label.wanted)
     named = (replace(task, key=f"{plan.key(number)}/{task.key}") for task in read)
     return [task if _draw(task.key, plan.settings.seed) < label.shared else replace(task, wanted=1) for task in named]
@@ -158,7 +157,7 @@ def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, A
             "give more prompts (generate.count)"
         )
     told |= {"rows": learnt, "rows_held_out": measured}
-    write_text(folder / SUMMARY, json.dumps(told, indent=1) + "\n")
+    write_text(folder / SAID, json.dumps(told, indent=1) + "\n")
 
 
 def _rows(said: Iterable[Judgement], form: Form, path: Path) -> int:

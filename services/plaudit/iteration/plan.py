@@ -1,21 +1,7 @@
 """What each program of each round is asked to do: its settings, from those of the whole and from where things lie.
 
-    runs/x/
-      config.yaml                         the settings, every default filled in
-      sft.yaml  sft/                      the first policy
-      judgements.db                       who said what, unless `label.database` names another
-      round-0/evaluate.yaml ...           the first policy on the held-out prompts
-      round-1/
-        generate.yaml  tasks.jsonl        what is judged
-        judged.jsonl  held_out.jsonl      judgements to learn from, and to measure with
-        reward_model.yaml  reward_model/  of an ensemble, a folder for each member
-        serve.yaml  serve.log             those, over gRPC while PPO and the evaluation run
-        ppo.yaml  ppo/                    a run folder like any other
-        evaluate.yaml  responses.jsonl  evaluation.json  evaluation.jsonl
-      report.html
-      policy/                             the last round's, with a model card
-
-Beside each a `.done`, with the seconds it took. Every program can be run again by hand with its settings file.
+docs/iterate.md has the tree of all that a run leaves. A stage's settings lie beside what it left, as STAGE.yaml, and
+STAGE.done with the seconds that it took. Every program can be run again by hand with its settings file.
 """
 
 from collections.abc import Mapping
@@ -26,7 +12,7 @@ from typing import Any, TypeVar
 from plaudit.errors import ConfigurationError
 from plaudit.feedback.database import without_password
 from plaudit.feedback.tasks import Kind
-from plaudit.finetune.reward_settings import RewardModelSettings
+from plaudit.finetune.reward_settings import SERVE, RewardModelSettings
 from plaudit.finetune.sft_settings import SFTSettings
 from plaudit.iteration.generate import GenerateSettings, RowKind
 from plaudit.iteration.settings import IterateSettings
@@ -35,11 +21,15 @@ from plaudit.reward.settings import ServerSettings
 from plaudit.reward_server import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
-from plaudit.settings import parse
+from plaudit.settings import load, parse
 from plaudit.trainer.settings import TrainSettings
 
 S = TypeVar("S")
 
+TASKS, JUDGED, HELD_OUT, SAID = "tasks.jsonl", "judged.jsonl", "held_out.jsonl", "judged.json"
+"""In a round's folder: what is judged; what was said, to learn from and to measure with; that in numbers."""
+RESPONSES, EVALUATED, FIGURES = "responses.jsonl", "evaluation.jsonl", "evaluation.json"
+"""Answers to the held-out prompts; what was said of each; figures with standard errors."""
 ROWS: dict[Kind, RowKind] = {Kind.COMPARE: "pair", Kind.RANK: "all", Kind.THUMBS: "one", Kind.RATING: "one"}
 """What a line of the tasks holds."""
 LOSS = {Kind.THUMBS: "binary_cross_entropy", Kind.RATING: "squared_error"}
@@ -101,7 +91,7 @@ class Plan:
         return replace(
             self._drawn(number - 1),
             prompts=draw.prompts,
-            output=self.round(number) / "tasks.jsonl",
+            output=self.round(number) / TASKS,
             row=ROWS[self.settings.label.kind],
             per_prompt=draw.per_prompt,
             count=count,
@@ -116,7 +106,7 @@ class Plan:
         return replace(
             self._drawn(number),
             prompts=held_out.prompts,
-            output=self.round(number) / "responses.jsonl",
+            output=self.round(number) / RESPONSES,
             row="one",
             per_prompt=held_out.per_prompt,
             different=False,
@@ -127,9 +117,9 @@ class Plan:
         """A round's, or its ensemble."""
         given, kind = self.settings.reward_model, self.settings.label.kind
         rounds = range(1, number + 1) if self.settings.label.learn_from == "all" else [number]
-        held_out = [str(self.round(one) / "held_out.jsonl") for one in range(1, number + 1)]
+        held_out = [str(self.round(one) / HELD_OUT) for one in range(1, number + 1)]
         own = {
-            "data": DataSettings(source=[str(self.round(one) / "judged.jsonl") for one in rounds]),
+            "data": DataSettings(source=[str(self.round(one) / JUDGED) for one in rounds]),
             "output": self.round(number) / "reward_model",
         }
         if self.settings.label.held_out:
@@ -138,22 +128,21 @@ class Plan:
         return _settings(RewardModelSettings, "reward_model", {**defaults, **_seeded(given, self.settings.seed)}, own)
 
     def server(self, number: int) -> ServerSettings:
-        """A round's reward models; of several, the ensemble answers where none is named."""
-        models: list[dict[str, Any]] = [
-            {"name": f"round-{number}-{member}", "model": str(folder)}
-            for member, folder in enumerate(self.reward_model(number).folders, start=1)
-        ]
-        if len(models) > 1:
-            models.insert(0, {"name": f"round-{number}", "ensemble": {"members": [one["name"] for one in models]}})
-        tree = {
-            "models": models,
-            "address": "127.0.0.1:0",
-            "http_address": "127.0.0.1:0",
-            "ready_file": str(self.round(number) / "ready.json"),
-            "deterministic": True,  # so that a run that was killed is the same run
-            "threads": 1,
-        }
-        return parse(ServerSettings, tree, source="serve")
+        """A round's reward models once they are trained; of several, the ensemble answers where none is named."""
+        trained = self.reward_model(number)
+        if trained.ensemble is None:
+            alone = {"models": [{"name": f"round-{number}", "model": str(trained.output)}]}
+            served = parse(ServerSettings, alone, source="serve")
+        else:
+            served = load(ServerSettings, trained.output / SERVE)
+        return replace(
+            served,
+            address="127.0.0.1:0",
+            http_address="127.0.0.1:0",
+            ready_file=str(self.round(number) / "ready.json"),
+            deterministic=True,  # so that a run that was killed is the same run
+            threads=1,
+        )
 
     def train(self, number: int) -> TrainSettings:
         """PPO of a round; its reward server is told when it is there."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plaudit.iteration import comparing, judging
-from plaudit.iteration.plan import Plan
+from plaudit.finetune.reward_settings import MEASURED
+from plaudit.iteration import comparing
+from plaudit.iteration.plan import FIGURES, SAID, Plan
 from plaudit.iteration.stages import seconds
 from plaudit.report.run_folder import Sample
+from plaudit.reward import folder as reward_folder
 from plaudit.uncertainty import Estimate
 
-HELD_OUT, RECORD = "held_out.json", "plaudit_reward.json"
-"""What `plaudit reward-model` measured, and what it says of itself."""
 STAGES = ("generate", "judge", "reward_model", "ppo", "respond", "evaluate")
 KINDS = {"compare": "comparisons", "rank": "rankings", "thumbs": "thumbs", "rating": "ratings"}
 
@@ -72,9 +72,9 @@ def estimate(tree: Any) -> Estimate | None:
 def _read(plan: Plan) -> Iterator[Round]:
     for number in range(plan.settings.rounds + 1):
         folder = plan.round(number)
-        if not (folder / comparing.SUMMARY).is_file():
+        if not (folder / FIGURES).is_file():
             return
-        figures = _json(folder / comparing.SUMMARY)
+        figures = _json(folder / FIGURES)
         found = comparing.samples(comparing.read_evaluated(folder))
         yield _judged(plan, number, figures, found) if number else Round(number, figures, found)
 
@@ -90,13 +90,13 @@ def _judged(plan: Plan, number: int, figures: dict[str, Any], found: list[Sample
         base_accuracy=measured["base_accuracy"],
         gain=measured["gain"] if measured["base_accuracy"] else None,  # that of pairs is over the length rule
         fit=measured["r_squared"],
-        reward_models=tuple(str(_json(folder / RECORD)["version"]) for folder in folders),
+        reward_models=tuple(str(_json(folder / reward_folder.NAME)["version"]) for folder in folders),
         seconds=_seconds(plan, number),
     )
 
 
 def _labelled(folder: Path) -> Labelled:
-    told = _json(folder / judging.SUMMARY)
+    told = _json(folder / SAID)
     agreement: dict[str, Any] = next(iter(told["agreement"].values()), {"alpha": None, "tasks": 0})
     return Labelled(
         tasks=told["tasks"],
@@ -110,7 +110,7 @@ def _labelled(folder: Path) -> Labelled:
 
 
 def _measured(plan: Plan, number: int) -> dict[str, Estimate | None]:
-    path = plan.reward_model(number).output / HELD_OUT
+    path = plan.reward_model(number).output / MEASURED
     told = _json(path) if path.is_file() else {}
     return {name: estimate(told.get(name)) for name in ("accuracy", "base_accuracy", "gain", "r_squared")}
 
