@@ -14,12 +14,15 @@ import psutil
 import pytest
 from transformers import AutoModelForCausalLM
 
+from plaudit.cli import main
 from plaudit.feedback.database import open_database
 from plaudit.feedback.store import Store
 from plaudit_client import ScoreItem, TextPair
 from plaudit_client.fake import FakeRewardServer
 
 from .runs import rows, settings_file
+
+TASKS = [f"run/round-1/{i}" for i in range(5)]
 
 
 class Labeller:
@@ -144,37 +147,43 @@ def waiting_for_people(tmp_path: Path) -> Path:
     return path
 
 
-def test_who_waits_for_people_may_leave_and_come_back(tmp_path: Path) -> None:
-    path = waiting_for_people(tmp_path)
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = start(path)
-        assert process.stderr is not None
-        assert any("round-1/judge" in line for line in process.stderr), "it has begun, and not its imports alone"
-        until = time.monotonic() + 60
-        while not (tmp_path / "run/judgements.db").exists():
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        database = open_database(f"sqlite:///{tmp_path}/run/judgements.db")
-        while Store(database).missing([f"run/round-1/{i}" for i in range(5)]) < 10:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        database.close()
-        time.sleep(1.0)
-        assert process.poll() is None
-        process.send_signal(number)
-        assert finish(process)[0] == code
-    assert not (tmp_path / "run/round-1/judge.done").exists()
-
-
-def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
+def test_who_waits_for_people_lets_nobody_else_into_its_folder_and_may_leave(tmp_path: Path) -> None:
     path = waiting_for_people(tmp_path)
     process = start(path)
+    assert process.stderr is not None
+    assert any("round-1/judge" in line for line in process.stderr), "it has begun, and not its imports alone"
     wait_for(tmp_path / "run/judgements.db", process)
+    wait_for_tasks(tmp_path)
     code, said = finish(start(path))
     assert code == 69
     assert "another process" in said
+    assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 143
+    assert not (tmp_path / "run/round-1/judge.done").exists()
+
+
+def wait_for_tasks(tmp_path: Path) -> None:
+    """Their judgements are missing in the store."""
+    until = time.monotonic() + 60
+    database = open_database(f"sqlite:///{tmp_path}/run/judgements.db")
+    while Store(database).missing(TASKS) < 10:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    database.close()
+
+
+def test_ctrl_c_ends_the_wait_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(store: Store, keys: list[str]) -> int:
+        assert store.missing(keys) == 10, "it waits"
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    path = waiting_for_people(tmp_path)
+    monkeypatch.setattr(Store, "nobody_left", looked)
+    for _ in range(2):  # the second time the folder is free again
+        assert main(["iterate", str(path)]) == 130
+    assert not (tmp_path / "run/round-1/judge.done").exists()
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ from plaudit.errors import RunFailed
 from plaudit.feedback.database import open_database
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, Verdict
+from plaudit.iteration import labelling
 from plaudit.iteration.labelling import label, verdict
 from plaudit.iteration.settings import LabellerSettings
 from plaudit_client import ScoreFailure, ScoreItem, TextPair
@@ -76,8 +77,11 @@ def test_what_it_says_depends_on_seed_and_task_alone() -> None:
     assert said != {one.key: verdict(one, [0.0, 0.0, 0.0], noisy, seed=1) for one in tasks}
 
 
-def test_its_judgements_are_in_the_store_under_its_name_and_are_not_made_twice(store: Store) -> None:
-    tasks = [task(Kind.COMPARE, "short", "longer one", key=str(i), wanted=2) for i in range(300)]
+def test_its_judgements_are_in_the_store_under_its_name_and_are_not_made_twice(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "TASKS_PER_CALL", 2)
+    tasks = [task(Kind.COMPARE, "short", "longer one", key=str(i), wanted=2) for i in range(5)]
     asked = []
 
     def counted(item: ScoreItem) -> float:
@@ -86,12 +90,12 @@ def test_its_judgements_are_in_the_store_under_its_name_and_are_not_made_twice(s
 
     with FakeRewardServer(counted) as server:
         labeller = LabellerSettings(address=server.address)
-        assert label(store, tasks[:200], labeller, seed=0).name == "models/fake/versions/1"
-        assert len(asked) == 400
+        assert label(store, tasks[:3], labeller, seed=0).name == "models/fake/versions/1"
+        assert len(asked) == 6
         label(store, tasks, labeller, seed=0)  # as a run that was stopped half way
-        assert len(asked) == 600
+        assert len(asked) == 10
     said = list(store.judged())
-    assert Counter(one.person for one in said) == {"models/fake/versions/1": 300, "models/fake/versions/1 (2)": 300}
+    assert Counter(one.person for one in said) == {"models/fake/versions/1": 5, "models/fake/versions/1 (2)": 5}
     assert {one.verdict for one in said} == {Ranks((2, 1))}
     assert store.missing(one.key for one in tasks) == 0
 
