@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -67,6 +68,19 @@ def test_of_pairs_it_learns_what_trls_reward_trainer_does_margins_and_centring_i
     least = min((one - expected).norm() for one in others)
     assert least > 1e-2
     assert (ours(*given) - expected).norm() < 1e-2 * least
+
+
+def test_a_steps_loss_is_the_mean_over_its_judgements_however_it_is_split(given):
+    """The last of the steps has 14 pairs: micro-batches of 3 leave one of 2."""
+    settings, tokenizer, training = given
+    few = training.subset([place < 29 for place in range(32)])
+    training_of = partial(replace, settings.training, batch_size=15)
+    whole, split, single = (
+        ours(replace(settings, training=training_of(micro_batch_size=micro)), tokenizer, few) for micro in (15, 3, 1)
+    )
+    before = weights(load_classifier(settings.base, tokenizer))
+    assert (whole - split).norm() < 1e-3 * (whole - before).norm()
+    assert (whole - single).norm() < 1e-3 * (whole - before).norm()
 
 
 def test_the_log_tells_how_many_pairs_are_right_and_where_rewards_lie(given):
