@@ -126,6 +126,7 @@ def test_held_out_ratings_that_are_all_alike_are_not_measured_and_stop_nothing(t
     path = settings_file(tmp_path, tiny_llama(tmp_path / "base"), rows, eval_data=single, **people)
     result = train(load(RewardModelSettings, path))
     assert result.measured == {"held out": [None], "held-out annotators (Bob)": [None]}
+    assert "held-out annotators (Bob): not measured: too few judgements, or all alike" in result.summary()
     told = capsys.readouterr().out
     assert "held out: 1 judgements" in told
     assert "held-out annotators: 6 judgements" in told

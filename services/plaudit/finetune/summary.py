@@ -7,7 +7,7 @@ from plaudit.preferences.thumbs import Discrimination
 
 
 def lines(name: str, measured: Measured | None) -> list[str]:
-    """`name` is of what was measured, or by whom; nothing where nothing was."""
+    """`name` is of what was measured, or by whom."""
     match measured:
         case Agreement():
             return _pairs(name, measured)
@@ -15,7 +15,8 @@ def lines(name: str, measured: Measured | None) -> list[str]:
             return _ratings(name, measured)
         case Discrimination():
             return _thumbs(name, measured)
-    return []
+        case None:
+            return [f"{name}: not measured: too few judgements, or all alike"]
 
 
 def _pairs(name: str, measured: Agreement) -> list[str]:
