@@ -45,19 +45,22 @@ def nobody_left(session: Session, keys: Iterable[str]) -> int:
     return sum(unheard <= 0 for _, unheard in _short(session, keys))
 
 
-def _short(session: Session, keys: Iterable[str]) -> Iterator[tuple[Row[int, int, int], int]]:
+def _short(session: Session, keys: Iterable[str]) -> Iterator[tuple[Row[int, int, int, int], int]]:
     """Tasks of which less was said than is wanted, and of how many people something may still come."""
     given, skipped = func.count(JudgementRow.id), func.count().filter(AssignmentRow.state == State.SKIPPED)
+    over = AssignmentRow.state.in_((State.JUDGED, State.SKIPPED)) & (AnnotatorRow.role != Role.ELSEWHERE)
+    heard = func.count().filter(over).label("heard")  # of those who may be asked
     of_task = (
-        select(TaskRow.wanted, given.label("given"), skipped.label("skipped"))
+        select(TaskRow.wanted, given.label("given"), skipped.label("skipped"), heard)
         .outerjoin(AssignmentRow, AssignmentRow.task_id == TaskRow.id)
+        .outerjoin(AnnotatorRow, AssignmentRow.annotator_id == AnnotatorRow.id)
         .outerjoin(JudgementRow, CURRENT)
         .group_by(TaskRow.id, TaskRow.wanted)
         .having(given < TaskRow.wanted)
     )
-    people = session.scalar(select(func.count(AnnotatorRow.id))) or 0
+    people = askable(session)
     rows = (row for some in lots(keys) for row in session.execute(of_task.where(TaskRow.key.in_(some))))
-    return ((row, people - row.given - row.skipped) for row in rows)
+    return ((row, people - row.heard) for row in rows)
 
 
 def progress(session: Session) -> Progress:
