@@ -4,7 +4,8 @@
     2. labeller    the world's known utility, judging with noise                plaudit serve
     3. rounds      SFT, then generate, judge, reward model, PPO, evaluate       plaudit iterate
 
-`key=value` overrides settings.yaml. The report and the policy with its model card are in FOLDER/rounds.
+`key=value` overrides settings.yaml. The same command goes on where it was stopped. The report and the policy with its
+model card are in FOLDER/rounds.
 """
 
 import sys
@@ -21,6 +22,7 @@ class Iterate(Example):
     """Rounds of judging and learning."""
 
     name = "iterate"
+    goes_on = True
     arguments = ("key=value", "settings of the rounds")
 
     def run(self) -> bool:

@@ -44,6 +44,7 @@ class Example(ABC):
     """One run of an example in one folder."""
 
     name: ClassVar[str]  # its folder under examples/
+    goes_on: ClassVar[bool] = False  # what an older run left in the folder is kept; else it is replaced
     arguments: ClassVar[tuple[str, str]] = ("key=value", "settings of the PPO run")  # those of the command line
     console = Console()
     until: str | None = None  # the last phase that is wanted
@@ -141,7 +142,7 @@ class Example(ABC):
 def main(kind: type[Example]) -> int:
     """Parses, runs, and ends whatever was started. Returns the exit code."""
     parsed = _parser(kind).parse_args()
-    if not claim(parsed.folder, kind.name):
+    if not claim(parsed.folder, kind.name, keep=kind.goes_on):
         print(f"{kind.name}: {parsed.folder} holds something else: choose another --folder", file=sys.stderr)
         return 2
     try:
@@ -162,12 +163,14 @@ def main(kind: type[Example]) -> int:
         return 130
 
 
-def claim(folder: Path, name: str) -> bool:
-    """Makes the folder, empty but for a marker; False where it holds something that this example did not write."""
+def claim(folder: Path, name: str, *, keep: bool = False) -> bool:
+    """Makes the folder, empty but for a marker unless an older run's is kept; False where it holds something else."""
     marker = folder / f".plaudit-{name}"
     if folder.exists() and any(folder.iterdir()):
         if not marker.is_file():
             return False
+        if keep:
+            return True
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     marker.touch()
@@ -177,9 +180,8 @@ def claim(folder: Path, name: str) -> bool:
 def _parser(kind: type[Example]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(kind.__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--folder", type=Path, default=Path("runs") / kind.name, help="what an older run left in it is replaced"
-    )
+    told = "an older run in it goes on" if kind.goes_on else "what an older run left in it is replaced"
+    parser.add_argument("--folder", type=Path, default=Path("runs") / kind.name, help=told)
     parser.add_argument("--until", metavar="PHASE", help="end when this phase is done")
     name, told = kind.arguments
     parser.add_argument("overrides", nargs="*", metavar=name, help=told)

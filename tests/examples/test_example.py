@@ -51,6 +51,10 @@ def test_an_older_run_is_replaced_but_nothing_else(tmp_path):
     (folder / "old").touch()
     assert claim(folder, "digits")
     assert [path.name for path in folder.iterdir()] == [".plaudit-digits"]
+    (folder / "old").touch()
+    assert claim(folder, "digits", keep=True)
+    assert (folder / "old").exists()
+    assert not claim(folder, "keyword", keep=True)
     assert not claim(folder, "keyword")
     assert not claim(tmp_path, "digits")
     assert folder.is_dir()

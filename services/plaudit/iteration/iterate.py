@@ -24,6 +24,7 @@ from plaudit.iteration.processes import Programs
 from plaudit.iteration.settings import MAY_CHANGE, IterateSettings
 from plaudit.iteration.stages import Stages
 from plaudit.outputs import LOCK, check_folder, lock_folder, write_text, writing
+from plaudit.policy.sources import check_source
 from plaudit.reward_server import RewardServerSettings
 from plaudit.settings import difference, load, to_yaml
 
@@ -34,6 +35,8 @@ def run(path: str, overrides: list[str]) -> int:
     """The command."""
     settings = load(IterateSettings, path, overrides)
     plan = Plan(settings)
+    if not plan.folder.exists():  # and is not left behind for nothing
+        check_source(plan.settings.policy.model, plan.settings.policy.revision)
     claim(plan)
     with closing(lock_folder(plan.folder)), Programs({}, end_by=signal.SIGTERM) as programs:
         write_text(plan.folder / CONFIG, to_yaml(plan.shown))

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from plaudit.errors import DependencyUnreachable, RunFailed, first_line
 from plaudit.feedback.agreement import agreements
-from plaudit.feedback.database import open_database
+from plaudit.feedback.database import open_database, without_password
 from plaudit.feedback.exporting import Form, export
 from plaudit.feedback.reading import read_tasks
 from plaudit.feedback.records import Judgement
@@ -63,6 +63,7 @@ def judge(plan: Plan, number: int) -> None:
         store.add_tasks(tasks)
         model: dict[str, Any] | None = None
         if settings.model is None:
+            print(f"people judge at: plaudit label SETTINGS tasks=[] database={without_password(plan.database)}")
             _wait(store, tasks, settings.enough)
         else:
             found = label(store, tasks, settings.model, plan.settings.seed)
@@ -141,7 +142,7 @@ def _wait(store: Store, tasks: Sequence[Task], enough: float) -> None:
 def waiting_for(nobody_left: int) -> str:
     """What is shown: of some tasks nothing more may come unless somebody else is invited."""
     told = f"; for {nobody_left} nobody is left to ask: invite somebody, or lower label.enough" if nobody_left else ""
-    return f"waiting for people: `plaudit label`{told}"
+    return f"waiting for people{told}"
 
 
 def _write(plan: Plan, number: int, said: Sequence[Judgement], told: dict[str, Any]) -> None:
