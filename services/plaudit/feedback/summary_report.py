@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from plaudit.feedback.records import Remark
 from plaudit.feedback.summary import Pace, PersonSummary, Summary
 from plaudit.uncertainty import Estimate
-from plaudit.visible import visible
+from plaudit.visible import cell
 
 NONE = "-"
 PEOPLE = ("", "judged", "skipped", "flagged", "median s", "known %", "others %", "reliability", "longer %", "first %")
@@ -82,7 +82,7 @@ def _remark(remark: Remark) -> tuple[str, ...]:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: bool = False) -> Iterator[str]:
     """Names to the left, figures to the right, unless all are words."""
-    cells = [columns, *([_cell(text) for text in row] for row in rows)]
+    cells = [columns, *([cell(text) for text in row] for row in rows)]
     first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
     for at, (name, *figures) in enumerate(cells):
         padded = (text.ljust(width) if left else text.rjust(width) for text, width in zip(figures, others, strict=True))
@@ -91,11 +91,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: bool 
             end = "-" if left else ":"
             yield f"|{'-' * (first + 2)}|{'|'.join('-' * (width + 1) + end for width in others)}|"
     yield ""
-
-
-def _cell(text: str) -> str:
-    """Names are whatever somebody typed."""
-    return visible(text).replace("\n", " ").replace("|", "\\|")
 
 
 def _percent(share: Estimate | None) -> str:
