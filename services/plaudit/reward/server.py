@@ -14,7 +14,9 @@ from grpc_reflection.v1alpha import reflection
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
 from plaudit.reward import connections
+from plaudit.reward.calls import Calls
 from plaudit.reward.catalog import Catalog
+from plaudit.reward.counting import Counting
 from plaudit.reward.interceptor import SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.servicer import RewardServicer
@@ -46,7 +48,8 @@ class RewardServer:
         self._ready = self._draining = self._told_ready = False
         self._telling = asyncio.Lock()
         self._health = health.aio.HealthServicer()
-        self._calls = StatusInterceptor(self.catalog, self.metrics)
+        self._counting = Counting(self.catalog, self.metrics)
+        self._calls = Calls(self.catalog, settings.limits, self.metrics)
         self._grpc: grpc.aio.Server | None = None
         self._open = contextlib.AsyncExitStack()
 
@@ -85,14 +88,15 @@ class RewardServer:
             await asyncio.sleep(self.settings.drain_wait)
         self.catalog.draining = True  # from here on new calls are answered DRAINING
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._calls.idle.wait(), self.settings.drain_timeout)
+            await asyncio.wait_for(self._counting.idle.wait(), self.settings.drain_timeout)
         if self._grpc is not None:
             await self._grpc.stop(grace=0.5)
 
     def _make_grpc_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(interceptors=[self._calls], options=connections.options(self.settings))
-        servicer = RewardServicer(self.catalog, self.settings.limits, self.metrics, self.settings.deterministic)
-        add_RewardServiceServicer_to_server(servicer, server)
+        server = grpc.aio.server(
+            interceptors=[StatusInterceptor(self._counting)], options=connections.options(self.settings)
+        )
+        add_RewardServiceServicer_to_server(RewardServicer(self._calls, self.settings.deterministic), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (reward_pb2.DESCRIPTOR.services_by_name["RewardService"].full_name, health.SERVICE_NAME)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
