@@ -27,10 +27,10 @@ class Calls:
     def __init__(self, catalog: Catalog, limits: LimitSettings, metrics: Metrics) -> None:
         self.catalog, self.limits, self._metrics = catalog, limits, metrics
 
-    def choose(self, name: str, *, scores_tokens: bool) -> Served:
-        """As Catalog.choose; raises WrongMethod for a model of the other kind."""
+    def choose(self, name: str, *, scores_tokens: bool | None) -> Served:
+        """As Catalog.choose; raises WrongMethod for a model of the other kind. None: either kind will do."""
         model = self.catalog.choose(name)
-        if model.card.scores_tokens is not scores_tokens:
+        if scores_tokens not in (None, model.card.scores_tokens):
             raise WrongMethod(model.card.name, "ScoreTokens" if model.card.scores_tokens else "Score, RankCandidates")
         return model
 

@@ -43,7 +43,7 @@ class Counting:
     def counted(self, call: Call, given_id: str, traceparent: str | None) -> Iterator[None]:
         """Counts the block as a call, by how it ends; what it raises goes on."""
         began = time.monotonic()
-        request_id.set(_request_id(given_id))
+        name_request(given_id)
         self._entered(+1)
         try:
             with tracing.continued(traceparent), tracing.span(f"RewardService/{call.method}", "SERVER"):
@@ -84,6 +84,7 @@ class Counting:
             return "unknown"
 
 
-def _request_id(given: str) -> str:
-    """The caller's, where it is short and printable; else one of our own."""
-    return given if given and len(given) <= 128 and given.isprintable() else f"{random.getrandbits(64):016x}"
+def name_request(given: str) -> None:
+    """By the caller's own id, where that is short and printable; else by one of ours."""
+    usable = given and len(given) <= 128 and given.isprintable()
+    request_id.set(given if usable else f"{random.getrandbits(64):016x}")

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from plaudit.reward.errors import InvalidItem, NonfiniteScore, RequestError
 from plaudit.reward.rendering import MessageLike, transcript
+from plaudit.reward.whole import Cut
 
 
 class Text(NamedTuple):
@@ -39,10 +40,19 @@ class Tokens(NamedTuple):
     tokenizer_sha256: str
 
 
+class Whole(NamedTuple):
+    """Prompt and response in one, which the caller has rendered: as a text with special tokens in it, or as ids."""
+
+    read: str | Sequence[int]
+    border: int | None = None  # where the response begins, in characters or ids, if that is known
+    special_tokens: bool = False  # those around a text, such as BOS, are still to be added
+    cut: Cut | None = None  # what the caller lets be cut off
+
+
 class Item(NamedTuple):
     """One thing to score; `size` is its UTF-8 bytes, or 4 a token."""
 
-    input: Text | Conversation | Tokens
+    input: Text | Conversation | Tokens | Whole
     finish_reason: Literal["stop", "length"] | None = None
     size: int = 0
 
@@ -174,11 +184,18 @@ class Card:
 
 
 def text_of(item: Item) -> Text:
-    """(prompt, response) for what reads text: a conversation as an hh-rlhf transcript. Raises InvalidItem."""
+    """(prompt, response) for what reads text. Raises InvalidItem.
+
+    A conversation is an hh-rlhf transcript; a whole text whose border nobody knows is all response.
+    """
     match item.input:
         case Text() as text:
             return text
         case Conversation(messages):
             return Text(*transcript(messages))
-        case Tokens():
+        case Whole(str(text), border, _, None | Cut(None)):
+            return Text(text[: border or 0], text[border or 0 :])
+        case Whole(str()):
+            raise InvalidItem("input", "this model reads text: it cannot be cut to a number of tokens")
+        case _:
             raise InvalidItem("tokens", "this model reads text, not token ids")

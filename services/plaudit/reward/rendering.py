@@ -101,13 +101,13 @@ def render(
     """
     finished = finish_reason != "length"
     full, head, said = _texts(tokenizer, rendering, prompt, response, messages, finished)
-    read, offsets = _tokenize_with_offsets(tokenizer, full) if spans else (_tokenize(tokenizer, full), ())
-    ids = _with_special_tokens(tokenizer, rendering, read, finished)
+    read, offsets = tokenize_with_offsets(tokenizer, full) if spans else (tokenize(tokenizer, full), ())
+    ids = with_special_tokens(tokenizer, rendering, read, finished)
     fitted = _fitted(tokenizer, rendering, ids, full, head)
     if not spans:
         return fitted
     before = int(ids[:1] != read[:1])  # the BOS that was put in front
-    return fitted._replace(response=_spans(offsets, full, head, said, shift=before - fitted.truncated_tokens))
+    return fitted._replace(response=spans_of(offsets, full, head, said, shift=before - fitted.truncated_tokens))
 
 
 def render_tokens(
@@ -123,8 +123,8 @@ def render_tokens(
     With `spans`, says which of them are the response's.
     """
     ids = [*prompt_ids, *response_ids]
-    bos = min(_leading_bos(tokenizer, ids), len(prompt_ids))
-    fitted = _truncate(rendering, ids, bos, len(prompt_ids) - bos)
+    bos = min(leading_bos(tokenizer, ids), len(prompt_ids))
+    fitted = truncate(rendering, ids, bos, len(prompt_ids) - bos)
     if not spans:
         return fitted
     first = len(fitted.input_ids) - len(response_ids)
@@ -192,14 +192,14 @@ def _texts(
     """What is tokenised as one, the part of it before the response, and the response."""
     if rendering.kind == "chat":
         turns = check_turns(messages) if messages is not None else _as_turns(prompt, response)
-        return *_chat_texts(tokenizer, turns, finished), turns[-1].content
+        return *chat_texts(tokenizer, turns, finished), turns[-1].content
     if messages is not None:
         prompt, response = transcript(messages)
     head = (prompt or "") + rendering.separator
     return head + (response or ""), head, response or ""
 
 
-def _spans(offsets: Sequence[tuple[int, int]], full: str, head: str, said: str, shift: int) -> tuple[Span, ...]:
+def spans_of(offsets: Sequence[tuple[int, int]], full: str, head: str, said: str, shift: int) -> tuple[Span, ...]:
     """The tokens that hold a character of `said`, which stands in `full` behind `head`; one that straddles is cut."""
     whole = _place(full, head, said) is not None
     kept = said if whole else said.strip()  # templates may drop the white space around it
@@ -236,14 +236,14 @@ def _fitted(
     """The ids, cut where they must be."""
     if len(ids) <= rendering.max_tokens:
         return Rendered(ids, 0)
-    return _truncate(rendering, ids, _leading_bos(tokenizer, ids), _prompt_tokens(tokenizer, full, head))
+    return truncate(rendering, ids, leading_bos(tokenizer, ids), prompt_tokens(tokenizer, full, head))
 
 
 def _as_turns(prompt: str | None, response: str | None) -> list[Turn]:
     return [Turn("user", prompt or ""), Turn("assistant", response or "")]
 
 
-def _chat_texts(tokenizer: "PreTrainedTokenizerBase", turns: list[Turn], finished: bool) -> tuple[str, str]:
+def chat_texts(tokenizer: "PreTrainedTokenizerBase", turns: list[Turn], finished: bool) -> tuple[str, str]:
     """The whole conversation, and it up to where the response begins, as the template writes them."""
     messages = [turn._asdict() for turn in turns]
     try:
@@ -256,11 +256,11 @@ def _chat_texts(tokenizer: "PreTrainedTokenizerBase", turns: list[Turn], finishe
     return str(full), str(head)
 
 
-def _tokenize(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+def tokenize(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
 
 
-def _tokenize_with_offsets(
+def tokenize_with_offsets(
     tokenizer: "PreTrainedTokenizerBase", text: str
 ) -> tuple[list[int], Sequence[tuple[int, int]]]:
     """The ids and the characters of each. Needs a fast tokenizer."""
@@ -268,7 +268,7 @@ def _tokenize_with_offsets(
     return list(encoded["input_ids"]), encoded["offset_mapping"]
 
 
-def _with_special_tokens(
+def with_special_tokens(
     tokenizer: "PreTrainedTokenizerBase", rendering: Rendering, ids: list[int], finished: bool
 ) -> list[int]:
     """Plain: BOS before and EOS behind, neither ever twice: a caller's text may hold them already."""
@@ -282,24 +282,24 @@ def _with_special_tokens(
     return ids
 
 
-def _leading_bos(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> int:
+def leading_bos(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> int:
     """1 when the ids begin with BOS, else 0."""
     return int(len(ids) > 0 and ids[0] == bos_id(tokenizer))
 
 
-def _prompt_tokens(tokenizer: "PreTrainedTokenizerBase", full: str, head: str) -> int:
+def prompt_tokens(tokenizer: "PreTrainedTokenizerBase", full: str, head: str) -> int:
     """How many tokens of `full`, behind a leading BOS, hold nothing but prompt.
 
     Ids alone do not tell: the prompt's last word and what the response makes of it may both be unknown words. Offsets
     alone do not either: byte-level tokenizers leave white space out of them.
     """
-    ids = _tokenize(tokenizer, full)
-    alone = _alike(ids, _tokenize(tokenizer, head))
+    ids = tokenize(tokenizer, full)
+    alone = _alike(ids, tokenize(tokenizer, head))
     if tokenizer.is_fast:
         border = _alike(full, head)  # a template may write more for generation than in a whole turn
-        _, offsets = _tokenize_with_offsets(tokenizer, full)
+        _, offsets = tokenize_with_offsets(tokenizer, full)
         alone = min(alone, sum(1 for _ in takewhile(lambda offset: offset[1] <= border, offsets)))
-    return alone - _leading_bos(tokenizer, ids)
+    return alone - leading_bos(tokenizer, ids)
 
 
 def _alike(one: Sequence[object], other: Sequence[object]) -> int:
@@ -307,7 +307,7 @@ def _alike(one: Sequence[object], other: Sequence[object]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _truncate(rendering: Rendering, ids: list[int], bos: int, prompt: int) -> Rendered:
+def truncate(rendering: Rendering, ids: list[int], bos: int, prompt: int) -> Rendered:
     """Cuts behind the `bos` leading tokens, out of the `prompt` tokens that follow them, where there are too many."""
     cut = len(ids) - rendering.max_tokens
     if cut <= 0:

@@ -62,9 +62,12 @@ async def _until_stopped(stopped: "asyncio.Task[Literal[True]]", server: "Reward
 def _announce(server: "RewardServer") -> None:
     names = ", ".join(model.card.resource for model in server.catalog.all())
     addresses = {"address": server.address, "http_address": server.http_address}
+    if server.forms_address:
+        addresses["forms_address"] = server.forms_address
     if server.settings.ready_file:
         write_text(Path(server.settings.ready_file), json_line(addresses))
+    forms = f", forms at http://{server.forms_address}" if server.forms_address else ""
     print(
-        f"plaudit serve: ready at {server.address} (metrics at http://{server.http_address}/metrics): {names}",
+        f"plaudit serve: ready at {server.address} (metrics at http://{server.http_address}/metrics{forms}): {names}",
         flush=True,
     )

@@ -6,6 +6,7 @@ drain    readiness NOT_SERVING -> wait for the balancer -> refuse new calls -> f
 
 import asyncio
 import contextlib
+import socket
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -17,12 +18,15 @@ from plaudit.reward import connections
 from plaudit.reward.calls import Calls
 from plaudit.reward.catalog import Catalog
 from plaudit.reward.counting import Counting
+from plaudit.reward.forms.app import Gateway, application
+from plaudit.reward.forms.settings import FormSettings
 from plaudit.reward.interceptor import SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.servicer import RewardServicer
 from plaudit.reward.settings import ServerSettings
 from plaudit.stopping import in_background
-from plaudit.telemetry.http import Health, application, bind, serving
+from plaudit.telemetry.http import Health, bind, serving
+from plaudit.telemetry.http import application as telemetry
 from plaudit_protos.reward.v1 import reward_pb2
 from plaudit_protos.reward.v1.reward_pb2_grpc import add_RewardServiceServicer_to_server
 
@@ -42,28 +46,34 @@ class RewardServer:
         self.metrics = Metrics()
         self.metrics.ready.set_function(lambda: float(self._state().healthy))
         self.catalog = Catalog()
-        self.address = self.http_address = ""
+        self.address = self.http_address = self.forms_address = ""
         self.lost = asyncio.Event()
         """Set when a model can never score again; the catalog knows which."""
         self._ready = self._draining = self._told_ready = False
         self._telling = asyncio.Lock()
         self._health = health.aio.HealthServicer()
         self._counting = Counting(self.catalog, self.metrics)
-        self._calls = Calls(self.catalog, settings.limits, self.metrics)
+        calls = Calls(self.catalog, settings.limits, self.metrics)
+        self._servicer = RewardServicer(calls, settings.deterministic)
+        self._forms = Gateway(calls, self._counting, self._servicer, settings.forms or FormSettings())
         self._grpc: grpc.aio.Server | None = None
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "RewardServer":
         """Binds and answers: alive, not ready. Raises ConfigurationError when a port is taken."""
-        host, port = split_address(self.settings.http_address)
-        listener = bind(host, port)
-        self.http_address = join_address(host, listener.getsockname()[1])
+        self.http_address, listener = _bind(self.settings.http_address)
+        forms = None
+        if self.settings.forms is not None:
+            self.forms_address, forms = _bind(self.settings.forms.address, "the forms")
         self._grpc = self._listen()
         for name in READINESS:
             await self._health.set(name, NOT_SERVING)
         await self._health.set(LIVENESS, SERVING)
         await self._grpc.start()
-        await self._open.enter_async_context(serving(application(self.metrics.registry, self._state), listener))
+        await self._open.enter_async_context(serving(telemetry(self.metrics.registry, self._state), listener))
+        if forms is not None:
+            app = application(self._forms, lambda: self._state().healthy, around=lambda app: app)
+            await self._open.enter_async_context(serving(app, forms))
         await self._open.enter_async_context(in_background(self._watch()))
         return self
 
@@ -96,7 +106,7 @@ class RewardServer:
         server = grpc.aio.server(
             interceptors=[StatusInterceptor(self._counting)], options=connections.options(self.settings)
         )
-        add_RewardServiceServicer_to_server(RewardServicer(self._calls, self.settings.deterministic), server)
+        add_RewardServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (reward_pb2.DESCRIPTOR.services_by_name["RewardService"].full_name, health.SERVICE_NAME)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
@@ -150,3 +160,10 @@ class RewardServer:
                 self._told_ready = ready
                 for name in READINESS:
                     await self._health.set(name, SERVING if ready else NOT_SERVING)
+
+
+def _bind(address: str, purpose: str = "HTTP") -> tuple[str, socket.socket]:
+    """A listening socket and its address, port and all."""
+    host, port = split_address(address)
+    listener = bind(host, port, purpose)
+    return join_address(host, listener.getsockname()[1]), listener

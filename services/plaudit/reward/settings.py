@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import require_loopback
+from plaudit.reward.forms.settings import FormSettings
 from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
@@ -117,6 +118,7 @@ class ServerSettings:
     models: Annotated[tuple[ModelSettings, ...], Field(min_length=1)]  # the first one answers when none is named
     address: str = "127.0.0.1:50051"  # gRPC; port 0 takes any free one
     http_address: str = "127.0.0.1:9090"  # /metrics and /health
+    forms: FormSettings | None = None  # HTTP for clients of other servers (docs/forms.md); `{}` is enough
     insecure_bind: bool = False  # needed for other than loopback: there is no authentication
     limits: LimitSettings = LimitSettings()
     deterministic: bool = False  # one unpadded item a forward: bit-identical, whatever else is asked at the time
@@ -136,7 +138,11 @@ class ServerSettings:
         if twice:
             raise ValueError(f"two models are named '{twice[0]}'")
         _check_members(self.models)
-        for key, address in (("address", self.address), ("http_address", self.http_address)):
+        addresses = [("address", self.address), ("http_address", self.http_address)]
+        if self.forms is not None:
+            self.forms.check({model.name for model in self.models})
+            addresses.append(("forms.address", self.forms.address))
+        for key, address in addresses:
             require_loopback(key, address, unless=self.insecure_bind)
 
 

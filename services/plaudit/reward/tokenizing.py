@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from plaudit.reward.errors import InvalidItem, RequestError, TokenizerMismatch
-from plaudit.reward.items import Conversation, Item, Text, Tokens
+from plaudit.reward.items import Conversation, Item, Text, Tokens, Whole
 from plaudit.reward.rendering import Rendered, Rendering, render, render_tokens, tokenizer_digest
+from plaudit.reward.whole import render_whole
 from plaudit.reward.workers import DaemonPool
 
 CHUNK = 32
@@ -71,6 +72,15 @@ class TokenizerPool:
             case Tokens(prompt_ids, response_ids, digest):
                 if digest != self.sha256:
                     raise TokenizerMismatch
-                if not all(0 <= token < self._vocabulary for token in (*prompt_ids, *response_ids)):
-                    raise InvalidItem("tokens", f"an id is not in 0..{self._vocabulary - 1}")
+                self._check((*prompt_ids, *response_ids))
                 return render_tokens(tokenizer, self._rendering, prompt_ids, response_ids, spans=self._spans)
+            case Whole(read, border, special_tokens, cut):
+                if not isinstance(read, str):
+                    self._check(read)
+                finished = item.finish_reason != "length"
+                special = finished if special_tokens else None
+                return render_whole(tokenizer, self._rendering, read, border, special, cut, spans=self._spans)
+
+    def _check(self, ids: Sequence[int]) -> None:
+        if not all(0 <= token < self._vocabulary for token in ids):
+            raise InvalidItem("tokens", f"an id is not in 0..{self._vocabulary - 1}")

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from plaudit.errors import ConfigurationError
 
@@ -61,7 +62,7 @@ def bind(host: str, port: int, purpose: str = "HTTP") -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, listener: socket.socket, *, grace: float = 1.0) -> AsyncIterator[None]:
+async def serving(app: ASGIApp, listener: socket.socket, *, grace: float = 1.0) -> AsyncIterator[None]:
     """Serves `app` on the running loop until the block ends, and then for `grace` seconds what is under way.
 
     Signals stay the program's own.
@@ -97,7 +98,7 @@ def serve_in_thread(app: Starlette, host: str, port: int) -> HttpThread:
     return HttpThread(app, bind(host, port))
 
 
-def _config(app: Starlette, grace: float = 1.0) -> uvicorn.Config:
+def _config(app: ASGIApp, grace: float = 1.0) -> uvicorn.Config:
     seconds = math.ceil(grace)
     return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=seconds)
 
