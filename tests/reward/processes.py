@@ -22,6 +22,7 @@ class Served:
     process: "subprocess.Popen[str]"
     address: str
     http_address: str
+    forms_address: str = ""
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over the samples of that name which have those labels."""

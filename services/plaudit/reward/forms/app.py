@@ -108,7 +108,8 @@ class Gateway:
         wanted = pb.ListModelsRequest(page_size=int(size), page_token=token)
         page = await self._servicer.ListModels(wanted, native.Until(exchange.deadline))
         cards = {model.card.name: model.card for model in self._calls.catalog.all()}
-        return JSONResponse(native.listed(page, self._settings.names, cards))
+        first = self._calls.catalog.find(self._settings.model).card.name
+        return JSONResponse(native.listed(page, self._settings.names, cards, first))
 
     async def _get(self, exchange: Exchange, _: bytes) -> Response:
         exchange.call.method = "native/GetModel"

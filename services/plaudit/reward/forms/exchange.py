@@ -6,7 +6,8 @@ fail      in the words of the call's form
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -20,6 +21,10 @@ from plaudit.reward.forms.problems import Problem, problem
 from plaudit.reward.items import Deadline
 from plaudit.telemetry.logs import request_id
 
+SPILL = 8
+"""How many times as much as it may be is still received, and forgotten, of a body that is too large;"""
+PATIENCE_S = 0.5
+"""and for how many seconds."""
 NOBODY = Response(status_code=499)
 """To a caller who has gone."""
 
@@ -114,14 +119,27 @@ async def _bounded(request: Request, max_bytes: int) -> bytes:
         raise InvalidRequest("content-encoding", "bodies are taken as they are, not compressed")
     declared = request.headers.get("content-length", "")
     too_large = BatchTooLarge(f"the body is larger than {max_bytes} bytes (limits.max_request_bytes)")
+    stream = request.stream()
     if declared.isdigit() and int(declared) > max_bytes:
+        await _discard(stream, SPILL * max_bytes)
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in stream:
         body += chunk
         if len(body) > max_bytes:
+            await _discard(stream, SPILL * max_bytes)
             raise too_large
     return bytes(body)
+
+
+async def _discard(stream: AsyncIterator[bytes], most: int) -> None:
+    """A caller who is still sending when the connection closes is never shown why: he is let finish, within bounds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            async for chunk in stream:
+                most -= len(chunk)
+                if most < 0:
+                    return
 
 
 async def _gone(receive: Receive) -> None:

@@ -83,9 +83,15 @@ def write(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message)
 
 
-def listed(page: pb.ListModelsResponse, names: Mapping[str, str], cards: Mapping[str, Card]) -> dict[str, Any]:
-    """OpenAI's list, with what callers may call a model besides its name, and the page of ours."""
+def listed(
+    page: pb.ListModelsResponse, names: Mapping[str, str], cards: Mapping[str, Card], first: str
+) -> dict[str, Any]:
+    """OpenAI's list, with what callers may call a model besides its name, and the page of ours.
+
+    Scripts take the first of the list, so that is the model which answers where none is named.
+    """
     shown = [model.name.split("/")[1] for model in page.models]
+    shown = sorted(shown, key=lambda name: name != first)
     shown += [other for other, name in names.items() if name in shown]
     data = [openai(name, cards[names.get(name, name)]) for name in shown]
     return {"object": "list", "data": data, **write(page)}

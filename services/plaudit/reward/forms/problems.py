@@ -42,6 +42,8 @@ class Problem(NamedTuple):
         headers = {}
         if self.status == 503:
             headers["retry-after"] = str(math.ceil(max(LEAST_WAIT, self.retry_after or 0.0)))
+        if self.status in (413, 504):
+            headers["connection"] = "close"  # some of the body may not have been read
         if self.status == 401:
             headers["www-authenticate"] = 'Bearer realm="plaudit", Basic realm="plaudit"'
         return headers
