@@ -28,6 +28,7 @@ from plaudit.reward.items import Answer, Durations, Item, Scored, TokensScored
 from plaudit.reward.served import Served
 from plaudit.reward.servicer import RewardServicer
 from plaudit.reward.status import TABLE
+from plaudit.telemetry import tracing
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 
 
@@ -73,7 +74,8 @@ class Gateway:
                 return respond(form, problem(outcome, at))
         scored = [one for one in answer.outcomes if isinstance(one, Scored | TokensScored)]
         told = Told(model.card, scored, self._settings, time.monotonic() - began)
-        return JSONResponse(asked.reply(told), headers=_provenance(told))
+        with tracing.span("encode"):
+            return JSONResponse(asked.reply(told), headers=_provenance(told))
 
     async def _answer(self, exchange: Exchange, model: Served, items: Sequence[Item]) -> Answer:
         """Raises the error of an item that cannot be asked for; nothing is scored then."""
