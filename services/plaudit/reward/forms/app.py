@@ -1,12 +1,16 @@
 """The forms as one ASGI application over the same models as gRPC's.
 
-caller ──► [what checks callers] ──► Exchange ──► paths.chosen ──► form.read ──► Calls ──► form.reply ──► caller
-                                         └── native ──► RewardServicer ──┘
+    caller ──► [what checks callers] ──► Exchange ──► paths.chosen ──► form.read ──► Calls ──► form.reply ──► caller
+                                             └── native ──► RewardServicer ──┘
+
+What checks callers is put around all of it, and needs nothing of a form: what it raises is answered in its words.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,7 +23,7 @@ from plaudit.reward.counting import Counting, name_request
 from plaudit.reward.errors import InvalidRequest, RequestError
 from plaudit.reward.forms import native, openapi
 from plaudit.reward.forms.exchange import Answered, Answering, Exchange, respond
-from plaudit.reward.forms.form import Told
+from plaudit.reward.forms.form import Asked, Told
 from plaudit.reward.forms.paths import FORMS, chosen, form_of
 from plaudit.reward.forms.problems import problem
 from plaudit.reward.forms.reading import parse
@@ -30,6 +34,10 @@ from plaudit.reward.servicer import RewardServicer
 from plaudit.reward.status import TABLE
 from plaudit.telemetry import tracing
 from plaudit_protos.reward.v1 import reward_pb2 as pb
+
+T = TypeVar("T")
+LARGE = 1 << 17
+"""Bytes of a body that takes milliseconds to read."""
 
 
 class Gateway:
@@ -59,10 +67,7 @@ class Gateway:
         return await exchange.run(self._counting, self._calls.limits.max_request_bytes, answer)
 
     async def _score(self, exchange: Exchange, raw: bytes) -> Response:
-        body = parse(raw)
-        form = exchange.form = chosen(exchange.request.url.path, body)
-        exchange.call.method = form.name
-        asked = form.read(body)
+        asked = await _beside_the_loop(raw, lambda: _read(exchange, raw))
         name = self._settings.names.get(asked.model, asked.model) or self._settings.model
         exchange.call.model = name
         model = self._calls.choose(name, scores_tokens=asked.scores_tokens)
@@ -71,7 +76,7 @@ class Gateway:
         for at, outcome in enumerate(answer.outcomes):
             if isinstance(outcome, RequestError):  # there is no place for it beside the others' scores
                 exchange.call.code = TABLE[type(outcome)][0]
-                return respond(form, problem(outcome, at))
+                return respond(exchange.form, problem(outcome, at))
         scored = [one for one in answer.outcomes if isinstance(one, Scored | TokensScored)]
         told = Told(model.card, scored, self._settings, time.monotonic() - began)
         with tracing.span("encode"):
@@ -94,7 +99,7 @@ class Gateway:
             raise InvalidRequest("path", f"ends with one of {', '.join(native.METHODS)}, behind a colon")
         method = native.METHODS[name]
         exchange.call.method, exchange.call.model = f"native/{method.name}", model
-        request = native.read(method, model, parse(raw))
+        request = await _beside_the_loop(raw, lambda: native.read(method, model, parse(raw)))
         if request.request_id:
             name_request(request.request_id)
         reply = await native.call(self._servicer, method)(request, native.Until(exchange.deadline))
@@ -144,6 +149,18 @@ def application(gateway: Gateway, healthy: Callable[[], bool], around: Callable[
         Route("/version", version),
     ]
     return Answered(around(Starlette(routes=[*foreign, *own])))
+
+
+async def _beside_the_loop(raw: bytes, work: Callable[[], T]) -> T:
+    """Others go on being answered while a large body is read."""
+    return work() if len(raw) < LARGE else await asyncio.to_thread(work)
+
+
+def _read(exchange: Exchange, raw: bytes) -> Asked:
+    body = parse(raw)
+    form = exchange.form = chosen(exchange.request.url.path, body)
+    exchange.call.method = form.name
+    return form.read(body)
 
 
 def _provenance(told: Told) -> dict[str, str]:

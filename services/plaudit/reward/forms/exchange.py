@@ -63,12 +63,7 @@ class Exchange:
         except RequestError as error:
             return error
 
-    async def _counted(
-        self,
-        counting: Counting,
-        body: bytes | RequestError,
-        answer: "Answering",
-    ) -> Response:
+    async def _counted(self, counting: Counting, body: bytes | RequestError, answer: "Answering") -> Response:
         headers = self.request.headers
         try:
             with counting.counted(self.call, headers.get("x-request-id", ""), headers.get("traceparent")):
@@ -120,7 +115,7 @@ async def _bounded(request: Request, max_bytes: int) -> bytes:
     declared = request.headers.get("content-length", "")
     too_large = BatchTooLarge(f"the body is larger than {max_bytes} bytes (limits.max_request_bytes)")
     stream = request.stream()
-    if declared.isdigit() and int(declared) > max_bytes:
+    if declared.isdecimal() and int(declared) > max_bytes:
         await _discard(stream, SPILL * max_bytes)
         raise too_large
     body = bytearray()
