@@ -56,7 +56,7 @@ def process(folder: Path, **tree) -> Iterator[Served]:
     with log.open("w") as stderr:  # a file: a pipe that nobody reads would stop a server with much to say
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not ready.exists() and server.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
         assert ready.exists(), log.read_text()

@@ -43,7 +43,8 @@ def server(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     models = [{"name": name, "model": str(folder)} for name, folder in folders.items()]
     models += [{**steps, "rendering": {"max_tokens": 64}}, DIGITS]
     forms = {"address": "127.0.0.1:0", "names": {PATH_OF_THEIRS: "quality"}}
-    with process(root / "process", models=models, forms=forms, threads=1) as server:
+    few = {"max_batch_tokens": 256}  # what is measured at start is soon done
+    with process(root / "process", models=models, forms=forms, limits=few, threads=1) as server:
         yield server
 
 
