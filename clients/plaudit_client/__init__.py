@@ -13,6 +13,7 @@ reward server for tests.
 
 from plaudit_client import errors
 from plaudit_client.client import AsyncRewardClient, RewardClient
+from plaudit_client.credentials import Tls
 from plaudit_client.errors import (
     ClientClosed,
     DeadlineExceeded,
@@ -82,6 +83,7 @@ __all__ = [
     "ServerFault",
     "ServerUnavailable",
     "TextPair",
+    "Tls",
     "TokenPair",
     "TokenScore",
     "TokenScores",

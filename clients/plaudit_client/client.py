@@ -13,13 +13,13 @@ import grpc
 import grpc.aio
 
 from plaudit_client import core
-from plaudit_client.channel import open_aio_channel, open_channel
-from plaudit_client.errors import ClientClosed, RewardError
+from plaudit_client.channel import Connection, open_aio_channel, open_channel
+from plaudit_client.credentials import Tls, key_metadata
+from plaudit_client.errors import ClientClosed, RewardError, ServerUnavailable
 from plaudit_client.retry import RetryCounts, RetryPolicy
 from plaudit_client.status import from_rpc
 from plaudit_client.tracing import request_span
 from plaudit_client.types import Candidate, Message, ModelInfo, Ranking, Score, ScoreFailure, ScoreItem, TokenScores
-from plaudit_protos.reward.v1.reward_pb2_grpc import RewardServiceStub
 
 T = TypeVar("T")
 
@@ -35,13 +35,22 @@ class RewardClient:
     """
 
     def __init__(
-        self, address: str, *, model: str = "", timeout: float = 60.0, retry: RetryPolicy | None = None
+        self,
+        address: str,
+        *,
+        model: str = "",
+        timeout: float = 60.0,
+        retry: RetryPolicy | None = None,
+        api_key: str | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        """`address` is a gRPC target; `model` a resource name, empty for the server's default; `timeout` in seconds."""
-        self.address = address
+        """`address` is a gRPC target; `model` a resource name, empty for the server's default; `timeout` in seconds.
+
+        An `api_key` without `tls` travels in the clear.
+        """
+        self.address, self._key = address, key_metadata(api_key)
         self._core = core.Core(model, timeout, retry or RetryPolicy())
-        self._channel = open_channel(address)
-        self._stub = RewardServiceStub(self._channel)
+        self._connection = Connection(open_channel, address, tls)
         self._closed = threading.Event()
 
     def score(
@@ -90,7 +99,7 @@ class RewardClient:
     def close(self) -> None:
         """Ends the calls under way with ClientClosed."""
         self._closed.set()
-        self._channel.close()
+        self._connection.channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +125,8 @@ class RewardClient:
             match command:
                 case core.Call(method, request, timeout):
                     with request_span(method) as span:
-                        reply = getattr(self._stub, method)(request, timeout=timeout, metadata=span.metadata)
+                        metadata = (*self._key, *span.metadata)
+                        reply = getattr(self._connection.stub, method)(request, timeout=timeout, metadata=metadata)
                         span.answered(reply)
                         return reply
                 case core.Wait(seconds):
@@ -125,13 +135,19 @@ class RewardClient:
                 case core.Together(flows):
                     return self._side_by_side(flows)
         except grpc.RpcError as error:
-            return from_rpc(error, self.address)
+            return self._explained(error)
         except RewardError as error:
             return error
         except ValueError:  # gRPC's, for a channel that another thread closed just now
             if not self._closed.is_set():
                 raise
             return ClientClosed("the reward client is closed")
+
+    def _explained(self, error: grpc.RpcError) -> RewardError:
+        explained = from_rpc(error, self.address)
+        if isinstance(explained, ServerUnavailable):
+            self._connection.renew()
+        return explained
 
     def _side_by_side(self, flows: list[core.Flow[Any]]) -> list[Any]:
         if len(flows) <= 1:
@@ -152,10 +168,17 @@ class AsyncRewardClient:
     """
 
     def __init__(
-        self, address: str, *, model: str = "", timeout: float = 60.0, retry: RetryPolicy | None = None
+        self,
+        address: str,
+        *,
+        model: str = "",
+        timeout: float = 60.0,
+        retry: RetryPolicy | None = None,
+        api_key: str | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """As `RewardClient`."""
-        self.address = address
+        self.address, self._key, self._tls = address, key_metadata(api_key), tls
         self._core = core.Core(model, timeout, retry or RetryPolicy())
         self._closed = False
 
@@ -206,7 +229,7 @@ class AsyncRewardClient:
     async def close(self) -> None:
         """Ends the calls under way with ClientClosed."""
         self._closed = True
-        await self._channel.close()
+        await self._connection.channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -217,12 +240,10 @@ class AsyncRewardClient:
         await self.close()
 
     @cached_property
-    def _channel(self) -> grpc.aio.Channel:  # opened inside the event loop that uses it, not where the client is made
-        return open_aio_channel(self.address)
-
-    @cached_property
-    def _stub(self) -> RewardServiceStub:
-        return RewardServiceStub(self._channel)
+    def _connection(
+        self,
+    ) -> Connection[grpc.aio.Channel]:  # of the event loop that uses it, not where the client is made
+        return Connection(open_aio_channel, self.address, self._tls)
 
     async def _run(self, flow: core.Flow[T]) -> T:
         try:
@@ -240,7 +261,9 @@ class AsyncRewardClient:
             match command:
                 case core.Call(method, request, timeout):
                     with request_span(method) as span:
-                        reply = await getattr(self._stub, method)(request, timeout=timeout, metadata=span.metadata)
+                        metadata = (*self._key, *span.metadata)
+                        call = getattr(self._connection.stub, method)
+                        reply = await call(request, timeout=timeout, metadata=metadata)
                         span.answered(reply)
                         return reply
                 case core.Wait(seconds):
@@ -249,13 +272,19 @@ class AsyncRewardClient:
                 case core.Together(flows):
                     return await self._side_by_side(flows)
         except grpc.RpcError as error:
-            return from_rpc(error, self.address)
+            return self._explained(error)
         except RewardError as error:
             return error
         except asyncio.CancelledError:  # by whoever cancelled the task, or by `close`
             if not self._closed or _is_being_cancelled():
                 raise
             return ClientClosed("the reward client is closed")
+
+    def _explained(self, error: grpc.RpcError) -> RewardError:
+        explained = from_rpc(error, self.address)
+        if isinstance(explained, ServerUnavailable):
+            self._connection.renew()
+        return explained
 
     async def _side_by_side(self, flows: list[core.Flow[Any]]) -> list[Any]:
         places = asyncio.Semaphore(PARALLEL)

@@ -13,7 +13,14 @@ from typing import Any, Literal, TypeVar
 
 from plaudit_client import serde
 from plaudit_client.chunking import Chunk, plan
-from plaudit_client.errors import DeadlineExceeded, InvalidRequest, ModelNotFound, RewardError, ServerUnavailable
+from plaudit_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    QuotaExceeded,
+    RewardError,
+    ServerUnavailable,
+)
 from plaudit_client.retry import RetryBudget, RetryPolicy
 from plaudit_client.types import (
     Candidate,
@@ -164,6 +171,11 @@ class Core:
                 in_time = self._clock() + delay < deadline
                 if attempt >= self._retry.max_attempts or not in_time or not self.budget.take():
                     raise
+            except QuotaExceeded as error:
+                delay = self._retry.delay(attempt, error.retry_after)
+                if error.retry_after is None or self._clock() + delay >= deadline:
+                    raise
+                attempt -= 1  # it was turned away at the door, and told when to come
             yield Wait(delay)
 
     def _call(self, method: Method, request: Request, deadline: float) -> Call:

@@ -3,7 +3,7 @@
 RewardError                  the call has no answer; `reason` and `metadata` as the server gave them
 ├── ServerUnavailable        nobody answers, the model is loading, or the server drains; the retries are used up
 │   └── Overloaded           the server turned the call away: its queue is full or the deadline out of reach
-├── QuotaExceeded            this caller asked for more than its share; retrying at once makes it worse
+├── QuotaExceeded            this caller asked for more than its quota, and has it again after `timeout` at the earliest
 ├── DeadlineExceeded         `timeout` went by
 ├── InvalidRequest           the server does not take this request, whoever sends it
 │   └── RequestTooLarge      more items or bytes than the server takes
@@ -48,7 +48,7 @@ class Overloaded(ServerUnavailable):
 
 
 class QuotaExceeded(RewardError):
-    """This caller asked for more than its share; retrying at once makes it worse."""
+    """This caller asked for more than its quota, and has it again after `timeout` at the earliest: `retry_after`."""
 
 
 class DeadlineExceeded(RewardError):

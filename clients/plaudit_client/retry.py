@@ -1,8 +1,10 @@
 """When to try again. The one layer that retries a call: gRPC's own policy is off.
 
-Only UNAVAILABLE is retried, which a server says when it did no work. The server's RetryInfo is obeyed, otherwise the
-wait grows exponentially; both get jitter, so that callers who failed together do not come back together. The budget
-keeps a fleet of clients from doubling the load of a server in trouble: retries are at most 10 % of the calls.
+Only UNAVAILABLE is retried, which a server says when it did no work, and a call beyond the client's quota, at the time
+that the server gives, as long as the caller's time allows. RetryInfo is obeyed for both, otherwise the wait grows
+exponentially; both get jitter, so that callers who failed together do not come back together. The budget
+keeps a fleet of clients from doubling the load of a server in trouble: retries are at most 10 % of the calls, those for
+a quota not counted.
 """
 
 import random

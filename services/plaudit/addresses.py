@@ -16,13 +16,15 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def require_loopback(key: str, address: str, *, unless: bool, because: str = "nobody is asked who they are") -> None:
+def require_loopback(
+    key: str, address: str, *, unless: bool, because: str = "nobody is asked who they are", remedy: str = ""
+) -> None:
     """Raises ValueError when other machines can reach `address`, unless the operator allowed it."""
     host, _ = split_address(address)
     if not unless and not _is_loopback(host):
         raise ValueError(
             f"{key} {address} can be reached from other machines and {because}: "
-            "bind to 127.0.0.1, or set insecure_bind: true"
+            f"bind to 127.0.0.1, {remedy}or set insecure_bind: true"
         )
 
 

@@ -22,6 +22,13 @@ COMMANDS = {
     "sft": Command("plaudit.finetune.sft", "train", "fine-tune a causal language model on demonstrations"),
     "reward-model": Command("plaudit.finetune.reward_model", "train", "train a reward model on preferences"),
     "serve": Command("plaudit.reward.serve", "reward", "serve reward models or rules over gRPC"),
+    "keys": Command(
+        "plaudit.reward.gate.command",
+        "reward",
+        "make and remove the API keys of a reward server",
+        "a YAML file of keys, which `add` makes",
+        settings="add or remove, then name=NAME, scopes=[score,admin], quota.tokens_per_second=N, quota.burst_tokens=N",
+    ),
     "label": Command(
         "plaudit.feedback.label",
         "feedback",

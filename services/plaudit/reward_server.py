@@ -6,6 +6,8 @@ with ready(settings.reward) as (client, model):
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -25,9 +27,20 @@ from plaudit_client import (
     ScoreItem,
     ServerUnavailable,
     TextPair,
+    Tls,
     Unauthenticated,
 )
 from plaudit_client import Message as Turn
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RewardTlsSettings:
+    """See `plaudit_client.Tls`; the files are read when the program begins."""
+
+    ca: Path | None = None  # PEM; null: publicly known authorities
+    certificate: Path | None = None  # this client's, for a server with `tls.client_ca`
+    key: Path | None = None
+    server_name: str | None = None  # that the server's certificate is for, where the address has another
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,6 +50,8 @@ class RewardServerSettings:
     address: str = "127.0.0.1:50051"
     model: str = ""  # the server's default model where empty
     timeout_s: Annotated[float, Field(gt=0)] = 120.0  # for one batch, retries included
+    api_key_file: Path | None = None  # holds the key, and nothing else: no settings do
+    tls: RewardTlsSettings | None = None  # null: in the clear
     startup_timeout_s: Annotated[float, Field(ge=0)] = 120.0  # how long a server that isn't there yet is waited for
 
 
@@ -48,8 +63,19 @@ def ready(server: RewardServerSettings) -> Iterator[tuple[RewardClient, ModelInf
 
 
 def open_client(server: RewardServerSettings) -> RewardClient:
-    """A client that has asked nothing yet; whoever opens it closes it."""
-    return RewardClient(server.address, model=server.model, timeout=server.timeout_s)
+    """A client that has asked nothing yet; whoever opens it closes it. Raises ConfigurationError."""
+    try:
+        key = server.api_key_file.read_text(encoding="utf-8").strip() if server.api_key_file else None
+        tls = Tls(**asdict(server.tls)) if server.tls else None
+        return RewardClient(server.address, model=server.model, timeout=server.timeout_s, api_key=key, tls=tls)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename} cannot be read ({error.strerror}): see api_key_file and tls"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{server.api_key_file} is no text: it holds an API key and nothing else") from None
+    except ValueError as error:
+        raise ConfigurationError(f"reward server {server.address}: {error}") from None
 
 
 @contextmanager

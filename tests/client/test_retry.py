@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaudit_client import DeadlineExceeded, InvalidRequest, Overloaded, RetryPolicy, ServerFault, ServerUnavailable
+from plaudit_client import (
+    DeadlineExceeded,
+    InvalidRequest,
+    Overloaded,
+    QuotaExceeded,
+    RetryPolicy,
+    ServerFault,
+    ServerUnavailable,
+)
 from plaudit_client.core import Call, Core, Wait, resume, start
 from plaudit_client.retry import RetryBudget
 from plaudit_protos.reward.v1 import reward_pb2 as pb
@@ -64,6 +72,17 @@ def test_only_unavailable_is_retried(error):
     clock = Clock()
     with pytest.raises(type(error)):
         play(core(clock).get_model(None), [error], clock)
+
+
+def test_a_quota_is_waited_for_as_the_server_says_and_spends_no_budget():
+    clock = Clock()
+    asked, used_up = core(clock, max_attempts=2), QuotaExceeded("used up", retry_after=7.0)
+    _, seen = play(asked.get_model(None), [used_up] * 5 + [MODEL], clock)
+    assert all(7.0 <= command.seconds <= 7.0 * 1.25 for command in seen if isinstance(command, Wait))
+    assert asked.budget.counts.retries == 0
+    for error in (QuotaExceeded("for ever"), QuotaExceeded("too long", retry_after=60.0)):
+        with pytest.raises(QuotaExceeded):
+            play(core(clock).get_model(None), [error], clock)
 
 
 def test_each_attempt_gets_what_is_left_of_the_callers_time():

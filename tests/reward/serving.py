@@ -66,7 +66,7 @@ class Failure:
 
 def take_apart(status: status_pb2.Status) -> Failure:
     """Asserts the one ErrorInfo that every error carries."""
-    kinds = (details.ErrorInfo, details.BadRequest, details.RetryInfo, details.ResourceInfo)
+    kinds = (details.ErrorInfo, details.BadRequest, details.RetryInfo, details.ResourceInfo, details.QuotaFailure)
     found = []
     for packed in status.details:
         (kind,) = (kind for kind in kinds if packed.Is(kind.DESCRIPTOR))

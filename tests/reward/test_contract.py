@@ -99,7 +99,7 @@ def test_the_table_has_every_error_and_every_status_is_well_formed():
         found = take_apart(to_status(make(kind)))
         assert (found.code, found.reason) == (code, reason)
         retry = [detail for detail in found.details if isinstance(detail, details.RetryInfo)]
-        assert len(retry) == (code == Code.UNAVAILABLE)
+        assert len(retry) == (code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED))
 
 
 def test_an_unknown_error_says_nothing_of_itself():
@@ -119,6 +119,8 @@ def make(kind: type[errors.RequestError]) -> errors.RequestError:
         errors.InputTooLong: (9, 3),
         errors.ModelNotFound: ("models/x", ["models/y"]),
         errors.WrongMethod: ("m", "Score"),
+        errors.PermissionDenied: ("admin",),
+        errors.QuotaExceeded: ("trainer", "5 tokens a second", 0.5),
         errors.QueueFull: (0.5,),
         errors.DeadlineUnreachable: (0.5,),
     }

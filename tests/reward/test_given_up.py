@@ -200,6 +200,7 @@ async def test_the_books_balance(tmp_path: Path, folder: Path, device: Valve):
         "MODEL_NOT_FOUND": 30,
         "QUEUE_FULL": seen["UNAVAILABLE"],
         "DEADLINE_UNREACHABLE": 0,
+        **dict.fromkeys(("UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED"), 0),
     }
     assert waiting == [(0, 0)] * 3
 

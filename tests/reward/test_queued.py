@@ -13,8 +13,11 @@ from plaudit.reward.errors import (
     DeviceFailed,
     InvalidItem,
     QueueFull,
+    QuotaExceeded,
     RequestError,
 )
+from plaudit.reward.gate.callers import Callers
+from plaudit.reward.gate.settings import QuotaSettings
 from plaudit.reward.items import Card, Deadline, Item, Outcome, Scored, Text, finite
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.queued import QueuedModel, Ready, Work
@@ -22,6 +25,7 @@ from plaudit.reward.settings import LimitSettings
 
 CARD = Card(name="m", version="1", weights_sha256="", dtype="float64")
 FOREVER = Deadline()
+QUOTA = {"tokens_per_second": 1, "burst_tokens": 20}
 
 
 class Gate:
@@ -153,4 +157,28 @@ async def test_a_device_that_fails_is_the_items_status(gate: Gate):
 
     model = QueuedModel(CARD, Work(prepare, broken, conclude), LimitSettings(), Metrics())
     assert isinstance((await model.score(items("a"), FOREVER)).outcomes[0], DeviceFailed)
+    model.close()
+
+
+async def test_clients_take_turns_and_each_has_its_quota(gate: Gate):
+    limits, callers = LimitSettings(max_queue_tokens=100), Callers(QuotaSettings(**QUOTA))
+    model = QueuedModel(CARD, Work(prepare, gate, conclude), limits, Metrics(), budget=Budget(1))
+
+    async def ask(who: str, *responses: str) -> None:
+        callers.arrived(None, who, "")
+        await model.score(items(*responses), FOREVER)
+
+    held = asyncio.create_task(ask("third", "held"))
+    await asyncio.to_thread(gate.entered.wait, 5)
+    calls = [asyncio.create_task(ask("flood", *(f"f{number}" for number in range(8))))]
+    await asyncio.sleep(0.05)
+    calls += [asyncio.create_task(ask("polite", "p0", "p1"))]
+    await asyncio.sleep(0.05)
+    gate.open.set()
+    await asyncio.gather(held, *calls)
+    assert gate.ran[1:5] == ["f0", "p0", "f1", "p1"]
+    with pytest.raises(QuotaExceeded) as caught:
+        await ask("flood", "x" * 20)
+    estimate = 20 * model.tokens_per_byte
+    assert caught.value.retry_after == pytest.approx(estimate - (20 - 16), abs=1)  # 16 were taken, as they were counted
     model.close()

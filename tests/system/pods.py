@@ -17,8 +17,18 @@ from .ray_nodes import BIN, QUICK
 class Pod:
     """Runs what its container runs, with the files of its volumes in a folder, and what Secrets hold by their names."""
 
-    def __init__(self, kind: str, name: str, machine: Machine, settings: Path, secrets: Mapping[str, str] = {}) -> None:
-        self._template = pod_of("cluster", kind, name)
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        machine: Machine,
+        settings: Path,
+        secrets: Mapping[str, str] = {},
+        *,
+        template: dict[str, Any] | None = None,  # else the overlay's, `cluster`
+        mounted: Mapping[str, Path] = {},  # folders that lie elsewhere here
+    ) -> None:
+        self._template, self._mounted = template or pod_of("cluster", kind, name), mounted
         self._container, self._machine, self._settings = self._template["containers"][0], machine, settings
         self._secrets = secrets
         self.grace: float = self._template["terminationGracePeriodSeconds"]
@@ -30,7 +40,9 @@ class Pod:
     def execute(self, command: list[str], log: Path | None = None) -> "subprocess.Popen[str]":
         """In its container, as `kubectl exec` does too."""
         environment = self.environment
-        placed = [one.replace("/etc/plaudit", str(self._settings)) for one in command]
+        placed = command
+        for there, here in {**self._mounted, "/etc/plaudit/": f"{self._settings}/"}.items():
+            placed = [one.replace(there, str(here)) for one in placed]
         for name, value in environment.items():  # as a kubelet does
             placed = [one.replace(f"$({name})", value) for one in placed]
         return self._machine.start(placed, log, environment)

@@ -187,6 +187,12 @@ SERVING: Rows = {
             "given up: {{where}}": increase("plaudit_reward_cancelled_total{@}", "where"),
         }),
         Panel("Calls being answered", "none", {"{{pod}}": "plaudit_reward_inflight_requests{@}"}),
+        Panel("Items by whose key they came with", "none", {
+            "{{client}}": "sum by (client) (rate(plaudit_reward_client_items_total{@}[$__rate_interval]))",
+        }, stacked=True),
+        Panel("Tokens by whose key they came with", "none", {
+            "{{client}}": "sum by (client) (rate(plaudit_reward_client_tokens_total{@}[$__rate_interval]))",
+        }, stacked=True),
     ],
     "Queue and batches": [
         Panel("Queue against replicas", "none", {

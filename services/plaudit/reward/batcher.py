@@ -1,8 +1,8 @@
 """From many callers to one device: the one file of the server with two threads at work.
 
     event loop                                device thread
-    submit() ── puts work in, wakes it ──►    takes a batch:  the oldest work and what is nearest to it in cost;
-        │                                                     no wait when idle
+    submit() ── puts work in, wakes it ──►    takes a batch:  the work whose turn it is (fair.py) and what is nearest
+        │                                                     to it in cost; no wait when idle
     awaits its call's future                  drops what is withdrawn or past its deadline
         ▲                                     runs each distinct payload once
         └──── call_soon_threadsafe ◄──────    hands the calls that are complete back, takes the next batch
@@ -16,12 +16,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from plaudit.reward.errors import DeadlineExpired, DeviceFailed, DeviceLost, RequestError
+from plaudit.reward.fair import FairQueue
 from plaudit.reward.items import Deadline
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=Hashable)
 V = TypeVar("V")
 WINDOW = 512
-"""How many of the oldest entries are sorted by cost for one batch."""
+"""How many of the next entries are sorted by cost for one batch."""
 REPLY_S = 0.002
 """A deadline nearer than this has passed: no answer would arrive in time, and the forward itself has yet to begin."""
 
@@ -72,9 +72,10 @@ class Ran(NamedTuple, Generic[V]):
 class _Call(Generic[V]):
     """One `submit`. The device thread fills it in; the loop reads it when nothing is pending any more."""
 
-    __slots__ = ("deadline", "forward", "future", "pending", "queued", "since", "values", "withdrawn")
+    __slots__ = ("client", "deadline", "forward", "future", "pending", "queued", "since", "values", "withdrawn")
 
-    def __init__(self, size: int, deadline: Deadline, future: "asyncio.Future[None]") -> None:
+    def __init__(self, size: int, deadline: Deadline, client: str, future: "asyncio.Future[None]") -> None:
+        self.client = client
         self.values: list[V | RequestError] = [DeviceFailed("never ran")] * size
         self.pending = size
         self.deadline = float("inf") if deadline.at is None else deadline.at - REPLY_S
@@ -91,6 +92,11 @@ class _Entry(Generic[P, V]):
     call: _Call[V]
     position: int  # in the call
 
+    @property
+    def client(self) -> str:
+        """Who takes a turn for it."""
+        return self.call.client
+
 
 class Batcher(Generic[P, V]):
     """Runs `run(payloads) -> values` on one thread, batch by batch; `observe` is called on the loop after each."""
@@ -105,7 +111,7 @@ class Batcher(Generic[P, V]):
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._run, self._budget, self._observe, self._loop = run, budget, observe, loop
-        self._waiting: deque[_Entry[P, V]] = deque()
+        self._waiting: FairQueue[_Entry[P, V]] = FairQueue()
         self._changed = threading.Condition()
         self._open = True
         self._behind = False
@@ -113,9 +119,14 @@ class Batcher(Generic[P, V]):
         self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
         self._thread.start()
 
-    async def submit(self, payloads: Sequence[P], costs: Sequence[float], deadline: Deadline) -> Ran[V]:
-        """One value per payload, in order. Cancelling it takes what has not begun out of the queue."""
-        call: _Call[V] = _Call(len(payloads), deadline, self._loop.create_future())
+    async def submit(
+        self, payloads: Sequence[P], costs: Sequence[float], deadline: Deadline, client: str = ""
+    ) -> Ran[V]:
+        """One value per payload, in order. Cancelling it takes what has not begun out of the queue.
+
+        Clients take turns by what their payloads cost.
+        """
+        call: _Call[V] = _Call(len(payloads), deadline, client, self._loop.create_future())
         if not payloads:
             return Ran([], 0.0, 0.0)
         entries = [
@@ -123,7 +134,7 @@ class Batcher(Generic[P, V]):
             for position, (payload, cost) in enumerate(zip(payloads, costs, strict=True))
         ]
         with self._changed:
-            self._waiting.extend(entries)
+            self._waiting.put(client, entries)
             self._changed.notify()
         try:
             await call.future
@@ -150,6 +161,7 @@ class Batcher(Generic[P, V]):
             self._beat = time.monotonic()
             with self._changed:
                 if not self._waiting:
+                    self._waiting.rest()
                     self._changed.wait(timeout=0.5)
             if batch := self._take():
                 self._serve(batch)
@@ -157,17 +169,26 @@ class Batcher(Generic[P, V]):
     def _take(self) -> list[_Entry[P, V]]:
         """The next batch, out of the queue. The lock is held for the queue's ends alone: `submit` waits for it."""
         window: list[_Entry[P, V]] = []
-        while len(window) < WINDOW and (oldest := self._oldest(WINDOW - len(window))):
-            window += self._alive(oldest)
+        while len(window) < WINDOW and (entries := self._next(WINDOW - len(window))):
+            window += self._wanted(entries)
         chosen = set(choose([(entry.payload, entry.cost) for entry in window], self._budget))
         with self._changed:
-            self._waiting.extendleft(reversed([entry for at, entry in enumerate(window) if at not in chosen]))
+            self._waiting.put_back([entry for at, entry in enumerate(window) if at not in chosen])
             self._behind = bool(self._waiting)
         return [entry for at, entry in enumerate(window) if at in chosen]
 
-    def _oldest(self, most: int) -> list[_Entry[P, V]]:
+    def _next(self, most: int) -> list[_Entry[P, V]]:
         with self._changed:
-            return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            return self._waiting.take(most)
+
+    def _wanted(self, entries: Sequence[_Entry[P, V]]) -> Sequence[_Entry[P, V]]:
+        """What is not run takes nobody's turn."""
+        alive = self._alive(entries)
+        if len(alive) < len(entries):
+            left = set(alive)
+            with self._changed:
+                self._waiting.give_back(entry for entry in entries if entry not in left)
+        return alive
 
     def _alive(self, entries: Sequence[_Entry[P, V]]) -> list[_Entry[P, V]]:
         """Those that somebody still waits for; the expired ones are answered."""

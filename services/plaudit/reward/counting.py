@@ -58,7 +58,10 @@ class Counting:
         finally:
             self._entered(-1)
             seconds = time.monotonic() - began
-            self._metrics.called(call.method, self._label(call.model), Code.Name(call.code), seconds)
+            code = Code.Name(call.code)
+            self._metrics.called(call.method, self._label(call.model), code, seconds)
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("call", extra={"method": call.method, "code": code, "seconds": round(seconds, 6)})
 
     def _entered(self, change: int) -> None:
         self._inflight += change

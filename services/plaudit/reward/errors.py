@@ -13,6 +13,9 @@ RequestError
 ├── BatchTooLarge       more items or bytes than `ModelLimits` says
 ├── WrongMethod         a model that scores tokens was asked for one score, or the other way round
 ├── ModelNotFound       no such model, or not in that version
+├── Unauthenticated     no API key, or none of this server's
+├── PermissionDenied    the key is not for this
+├── QuotaExceeded       the client asked for more than its quota: come back when it is there again
 ├── DeadlineExpired     the caller's time was over before all its items were scored
 ├── DeviceFailed        the forward pass itself failed; the cause is in the server's log
 └── Unavailable
@@ -103,6 +106,26 @@ class WrongMethod(RequestError):
 
     def __init__(self, model: str, methods: str) -> None:
         super().__init__(f"model '{model}' answers {methods}")
+
+
+class Unauthenticated(RequestError):
+    """Says nothing of the key that was sent."""
+
+
+class PermissionDenied(RequestError):
+    """`scope` is the one that it takes."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this takes an API key with the scope '{scope}'")
+        self.scope = scope
+
+
+class QuotaExceeded(RequestError):
+    """`retry_after` is in seconds: the client's quota has then what this call takes."""
+
+    def __init__(self, client: str, quota: str, retry_after: float) -> None:
+        super().__init__(f"this client's quota of {quota} is used up")
+        self.client, self.quota, self.retry_after = client, quota, retry_after
 
 
 class Unavailable(RequestError):

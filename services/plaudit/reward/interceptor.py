@@ -5,19 +5,16 @@ from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
-from google.rpc import status_pb2
 from google.rpc.code_pb2 import Code
 
+from plaudit.reward.aborting import Context, abort
 from plaudit.reward.counting import Call, Counting
-from plaudit.reward.errors import Unavailable
 from plaudit.reward.status import to_status
 from plaudit.telemetry import tracing
 
 SERVICE = "plaudit_protos.reward.v1.RewardService"
-CODES = {code.value[0]: code for code in grpc.StatusCode}
 LATENCY = 0.1
 """Seconds by which a caller's time may be over before ours: its call took as long to get here."""
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler = Callable[[Any, Context], Awaitable[Any]]
 Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
@@ -25,8 +22,9 @@ Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the calls of RewardService; health and reflection pass through."""
 
-    def __init__(self, counting: Counting) -> None:
-        self._counting = counting
+    def __init__(self, counting: Counting, arrived: Callable[[Context], None]) -> None:
+        """`arrived` is told of each call before it is answered."""
+        self._counting, self._arrived = counting, arrived
         self._wrapped: dict[str, Method] = {}  # by the whole name of a method of ours
 
     async def intercept_service(
@@ -53,11 +51,12 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             call = Call(method)
             call.model = getattr(request, "model", getattr(request, "name", ""))
             call.gave_up = lambda: _gave_up(context)
+            self._arrived(context)
             try:
                 with self._counting.counted(call, getattr(request, "request_id", ""), _traceparent(context)):
                     return await handle(request, context)
             except Exception as error:
-                await _abort(context, to_status(error), error)
+                await abort(context, to_status(error), error)
 
         return counted
 
@@ -66,13 +65,6 @@ def _gave_up(context: Context) -> Code.ValueType:
     """As the caller sees it: by its own will or, as far as can be told from here, because its time was over."""
     left = context.time_remaining()
     return Code.CANCELLED if left is None or left > LATENCY else Code.DEADLINE_EXCEEDED
-
-
-async def _abort(context: Context, status: status_pb2.Status, error: Exception) -> None:
-    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
-    if isinstance(error, Unavailable):
-        trailers.append(("grpc-retry-pushback-ms", str(round(error.retry_after * 1000))))
-    await context.abort(CODES[status.code], status.message, tuple(trailers))
 
 
 def _traceparent(context: Context) -> str | None:

@@ -18,6 +18,7 @@ TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
 SPREADS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
 BACK_PRESSURE = ("QUEUE_FULL", "DEADLINE_UNREACHABLE")
+NOT_LET_IN = ("UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED")
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 0.9)
 
 
@@ -74,13 +75,17 @@ class Metrics:
         self.nonfinite = counter("reward_score_nonfinite_total", "NaN or infinity out of a model.")
         self.info = gauge("reward_model_info", "1 for each served model.", ["model", "version", "digest", "dtype"])
         self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", ["model"])
+        self.reload_failed = gauge("reward_reload_failed", "1 while a file that changed is not in order.", ["file"])
+        self.client_items = counter("reward_client_items_total", "Items by whose key they came with.", ["client"])
+        self.client_tokens = counter("reward_client_tokens_total", "Tokens computed for a key.", ["client"])
+        self.certificate_left = gauge("reward_certificate_left_seconds", "Until one expires.", ["file"])
         self.ready = gauge("reward_ready", "1 while this replica is to be given work.")
         self.inflight = gauge("reward_inflight_requests", "Calls being answered.")
         self.loop_lag = histogram("loop_lag_seconds", "How late the event loop wakes.", SECONDS)
 
     def _known(self) -> Iterator[tuple[Counter, str]]:
         """Labels that are known beforehand."""
-        yield from ((self.rejected, why) for why in BACK_PRESSURE)
+        yield from ((self.rejected, why) for why in (*BACK_PRESSURE, *NOT_LET_IN))
         yield from ((self.expired, where) for where in ("queue", "callable", "people"))
         yield self.cancelled, "call"
         yield self.truncated, "left_prompt"
@@ -93,6 +98,10 @@ class Metrics:
     @functools.lru_cache(maxsize=1024)  # noqa: B019
     def _of_call(self, method: str, model: str, code: str) -> tuple[Histogram, Counter]:
         return self.duration.labels(method), self.requests.labels(method, model, code)
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019
+    def _of_client(self, client: str) -> tuple[Counter, Counter]:
+        return self.client_items.labels(client), self.client_tokens.labels(client)
 
     def called(self, method: str, model: str, code: str, seconds: float) -> None:
         """A call ended."""
@@ -118,6 +127,12 @@ class Metrics:
         self.batch_items.observe(items)
         self.batch_tokens.observe(cost)
         self.padding.observe(1 - cost / padded_cost if padded_cost else 0.0)
+
+    def asked(self, client: str, items: int, tokens: float) -> None:
+        """By one call of a client, which is a key's name."""
+        asked, computed = self._of_client(client)
+        asked.inc(items)
+        computed.inc(tokens)
 
     def cached(self, hits: int, misses: int) -> None:
         """Items were looked for in the cache."""

@@ -16,6 +16,7 @@ from plaudit.reward.admission import Admission
 from plaudit.reward.batcher import Batch, Batcher, Budget
 from plaudit.reward.cache import Cache
 from plaudit.reward.errors import DeadlineExpired, DeviceLost, RequestError
+from plaudit.reward.gate.callers import caller
 from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.rendering import Rendered
@@ -71,8 +72,10 @@ class QueuedModel(Generic[P, V]):
 
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
         """See Served.score."""
-        size = sum(item.size for item in items)
-        with self.admission.admit(len(items), size * self.tokens_per_byte, deadline) as place:
+        estimate = sum(item.size for item in items) * self.tokens_per_byte
+        client = caller.get()
+        with self.admission.admit(len(items), estimate, deadline, client.id) as place:
+            client.take(estimate)
             began = time.monotonic()
             prepared = await self._work.prepare(items)
             tokenized = time.monotonic() - began
@@ -80,8 +83,11 @@ class QueuedModel(Generic[P, V]):
             self._learn_ratio(items, prepared)
             values = self._recall(ready)
             fresh = [one for one, value in zip(ready, values, strict=True) if value is None]
-            self.admission.correct(place, sum(one.cost for one in fresh))
-            ran = await self._batcher.submit([one.payload for one in fresh], [one.cost for one in fresh], deadline)
+            payloads, costs = [one.payload for one in fresh], [one.cost for one in fresh]
+            self.admission.correct(place, sum(costs))
+            client.correct(sum(costs) - estimate)
+            self._metrics.asked(client.label, len(items), sum(costs))
+            ran = await self._batcher.submit(payloads, costs, deadline, client.id)
         self._remember(fresh, ran.values)
         self._raise_for_call(ran.values)
         outcomes = self._outcomes(prepared, values, ran.values)

@@ -11,6 +11,7 @@ import socket
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from starlette.types import ASGIApp
 
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
@@ -20,6 +21,9 @@ from plaudit.reward.catalog import Catalog
 from plaudit.reward.counting import Counting
 from plaudit.reward.forms.app import Gateway, application
 from plaudit.reward.forms.settings import FormSettings
+from plaudit.reward.gate.gate import Gate
+from plaudit.reward.gate.http import GateMiddleware
+from plaudit.reward.gate.interceptor import GateInterceptor
 from plaudit.reward.interceptor import SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.servicer import RewardServicer
@@ -52,6 +56,7 @@ class RewardServer:
         self._ready = self._draining = self._told_ready = False
         self._telling = asyncio.Lock()
         self._health = health.aio.HealthServicer()
+        self.gate = Gate(settings, self.metrics)
         self._counting = Counting(self.catalog, self.metrics)
         calls = Calls(self.catalog, settings.limits, self.metrics)
         self._servicer = RewardServicer(calls, settings.deterministic)
@@ -70,11 +75,14 @@ class RewardServer:
             await self._health.set(name, NOT_SERVING)
         await self._health.set(LIVENESS, SERVING)
         await self._grpc.start()
-        await self._open.enter_async_context(serving(telemetry(self.metrics.registry, self._state), listener))
+        told = telemetry(self.metrics.registry, self._state, self._alive)
+        await self._open.enter_async_context(serving(told, listener))
         if forms is not None:
-            app = application(self._forms, lambda: self._state().healthy, around=lambda app: app)
-            await self._open.enter_async_context(serving(app, forms))
+            app = application(self._forms, lambda: self._state().healthy, around=self._asking_who)
+            tls = None if self.gate.tls is None else self.gate.tls.context()
+            await self._open.enter_async_context(serving(app, forms, tls=tls))
         await self._open.enter_async_context(in_background(self._watch()))
+        await self._open.enter_async_context(in_background(self.gate.watch()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,8 +111,10 @@ class RewardServer:
             await self._grpc.stop(grace=0.5)
 
     def _make_grpc_server(self) -> grpc.aio.Server:
+        door = GateInterceptor(self.gate, self.metrics)
         server = grpc.aio.server(
-            interceptors=[StatusInterceptor(self._counting)], options=connections.options(self.settings)
+            interceptors=[door, StatusInterceptor(self._counting, door.arrived)],
+            options=connections.options(self.settings),
         )
         add_RewardServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -118,10 +128,15 @@ class RewardServer:
         bind(host, port, "gRPC").close()
         server = self._make_grpc_server()
         try:
-            self.address = join_address(host, server.add_insecure_port(join_address(host, port)))
+            target, tls = join_address(host, port), self.gate.tls
+            bound = server.add_secure_port(target, tls.credentials()) if tls else server.add_insecure_port(target)
+            self.address = join_address(host, bound)
         except RuntimeError:
             raise ConfigurationError(f"cannot listen on {host}:{port} for gRPC: choose another address") from None
         return server
+
+    def _asking_who(self, app: ASGIApp) -> ASGIApp:
+        return GateMiddleware(app, self.gate, self.metrics)
 
     def _state(self) -> Health:
         if self.lost.is_set():
@@ -133,6 +148,9 @@ class RewardServer:
         if away := self.catalog.away():
             return Health(False, f"the database of {', '.join(away)} is away")
         return Health(self._ready, "" if self._ready else "loading")
+
+    def _alive(self) -> bool:
+        return self.catalog.beating(self.settings.stall_timeout) and not self.lost.is_set()
 
     async def _watch(self) -> None:
         """Measures how late the loop wakes, and tells how the models are.
@@ -148,8 +166,7 @@ class RewardServer:
             self.metrics.queued(self.catalog.admissions())
             if self.catalog.lost():
                 self.lost.set()
-            alive = self.catalog.beating(self.settings.stall_timeout) and not self.lost.is_set()
-            await self._health.set(LIVENESS, SERVING if alive else NOT_SERVING)
+            await self._health.set(LIVENESS, SERVING if self._alive() else NOT_SERVING)
             await self._tell_readiness()
 
     async def _tell_readiness(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import require_loopback
 from plaudit.reward.forms.settings import FormSettings
+from plaudit.reward.gate.settings import QuotaSettings, TlsSettings
 from plaudit.reward.rendering import Rendering
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
@@ -119,7 +121,10 @@ class ServerSettings:
     address: str = "127.0.0.1:50051"  # gRPC; port 0 takes any free one
     http_address: str = "127.0.0.1:9090"  # /metrics and /health
     forms: FormSettings | None = None  # HTTP for clients of other servers (docs/forms.md); `{}` is enough
-    insecure_bind: bool = False  # needed for other than loopback: there is no authentication
+    keys: Path | None = None  # of API keys, written by `plaudit keys`; null: nobody is asked for one
+    tls: TlsSettings | None = None  # null: in the clear
+    quota: QuotaSettings | None = None  # of each client whose key has none of its own; null: no bound
+    insecure_bind: bool = False  # for other than loopback: nobody is asked who they are, or keys travel in the clear
     limits: LimitSettings = LimitSettings()
     deterministic: bool = False  # one unpadded item a forward: bit-identical, whatever else is asked at the time
     threads: Count | None = None  # of torch, for each model; null: this process's cores, shared among its models
@@ -138,12 +143,24 @@ class ServerSettings:
         if twice:
             raise ValueError(f"two models are named '{twice[0]}'")
         _check_members(self.models)
-        addresses = [("address", self.address), ("http_address", self.http_address)]
         if self.forms is not None:
             self.forms.check({model.name for model in self.models})
-            addresses.append(("forms.address", self.forms.address))
-        for key, address in addresses:
-            require_loopback(key, address, unless=self.insecure_bind)
+            self.check_reach("forms.address", self.forms.address)
+        self.check_reach("address", self.address)
+        require_loopback("http_address", self.http_address, unless=self.insecure_bind or self.asks_who)
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether a client has to show a key or a certificate."""
+        return self.keys is not None or (self.tls is not None and self.tls.client_ca is not None)
+
+    def check_reach(self, key: str, address: str) -> None:
+        """Raises ValueError where scores would be open to other machines, or keys would travel in the clear."""
+        if not self.asks_who:
+            require_loopback(key, address, unless=self.insecure_bind, remedy="set keys or tls.client_ca, ")
+        elif self.tls is None:
+            clear = "API keys would travel in the clear"
+            require_loopback(key, address, unless=self.insecure_bind, because=clear, remedy="set tls, ")
 
 
 def _check_members(models: Sequence[ModelSettings]) -> None:

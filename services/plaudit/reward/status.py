@@ -23,6 +23,9 @@ TABLE: dict[type[errors.RequestError], tuple[Code.ValueType, str]] = {
     errors.BatchTooLarge: (Code.INVALID_ARGUMENT, "BATCH_TOO_LARGE"),
     errors.WrongMethod: (Code.FAILED_PRECONDITION, "WRONG_METHOD"),
     errors.ModelNotFound: (Code.NOT_FOUND, "MODEL_NOT_FOUND"),
+    errors.Unauthenticated: (Code.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    errors.PermissionDenied: (Code.PERMISSION_DENIED, "PERMISSION_DENIED"),
+    errors.QuotaExceeded: (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
     errors.DeadlineExpired: (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     errors.QueueFull: (Code.UNAVAILABLE, "QUEUE_FULL"),
     errors.DeadlineUnreachable: (Code.UNAVAILABLE, "DEADLINE_UNREACHABLE"),
@@ -50,17 +53,24 @@ def to_status(error: Exception) -> status_pb2.Status:
 
 
 def _further(error: errors.RequestError) -> list[message.Message]:
-    """BadRequest, RetryInfo or ResourceInfo, where one fits."""
+    """BadRequest, RetryInfo, QuotaFailure or ResourceInfo, where one fits."""
     if isinstance(error, errors.InvalidItem | errors.InvalidRequest):
         violation = details.BadRequest.FieldViolation(field=error.field, description=error.problem)
         return [details.BadRequest(field_violations=[violation])]
     if isinstance(error, errors.Unavailable):
-        delay = duration_pb2.Duration()
-        delay.FromNanoseconds(round(error.retry_after * 1e9))
-        return [details.RetryInfo(retry_delay=delay)]
+        return [_retry(error.retry_after)]
+    if isinstance(error, errors.QuotaExceeded):
+        violation = details.QuotaFailure.Violation(subject=f"clients/{error.client}", description=error.quota)
+        return [details.QuotaFailure(violations=[violation]), _retry(error.retry_after)]
     if isinstance(error, errors.ModelNotFound):
         return [details.ResourceInfo(resource_type="models", resource_name=error.name)]
     return []
+
+
+def _retry(seconds: float) -> details.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(round(seconds * 1e9))
+    return details.RetryInfo(retry_delay=delay)
 
 
 def _status(code: Code.ValueType, text: str, info: details.ErrorInfo, *further: message.Message) -> status_pb2.Status:

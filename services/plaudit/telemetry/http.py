@@ -1,12 +1,14 @@
-"""`/metrics` and `/health` of one process: two routes over its own registry, on its own loop or in a thread."""
+"""`/metrics`, `/health` and `/live` of one process, over its own registry, on its own loop or in a thread."""
 
 import asyncio
 import contextlib
 import math
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -14,7 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from plaudit.errors import ConfigurationError
 
@@ -28,8 +31,13 @@ class Health:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def application(registry: CollectorRegistry, health: Callable[[], Health]) -> Starlette:
-    """The two routes; `health` is asked at every request and must not block, what collects metrics may."""
+def application(
+    registry: CollectorRegistry, health: Callable[[], Health], live: Callable[[], bool] = lambda: True
+) -> Starlette:
+    """The routes; `health` and `live` are asked at every request and must not block, what collects metrics may.
+
+    `/health` tells whether to send work, `/live` whether beginning anew would help.
+    """
     collecting = asyncio.Lock()
 
     async def metrics(_: Request) -> Response:
@@ -42,7 +50,11 @@ def application(registry: CollectorRegistry, health: Callable[[], Health]) -> St
         body = {"status": "ok" if found.healthy else "unhealthy", "detail": found.detail, **found.facts}
         return JSONResponse(body, status_code=200 if found.healthy else 503)
 
-    return Starlette(routes=[Route("/metrics", metrics), Route("/health", status)])
+    async def alive(_: Request) -> Response:
+        well = live()
+        return JSONResponse({"status": "ok" if well else "unhealthy"}, status_code=200 if well else 503)
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/health", status), Route("/live", alive)])
 
 
 def bind(host: str, port: int, purpose: str = "HTTP") -> socket.socket:
@@ -62,12 +74,15 @@ def bind(host: str, port: int, purpose: str = "HTTP") -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, *, grace: float = 1.0) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, listener: socket.socket, *, grace: float = 1.0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serves `app` on the running loop until the block ends, and then for `grace` seconds what is under way.
 
-    Signals stay the program's own.
+    Signals stay the program's own. With `tls`, the scope of a request names the client's certificate, where it has one,
+    as ASGI's TLS extension does.
     """
-    server = _Server(_config(app, grace))
+    server = _Server(_config(app, grace, tls))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield
@@ -98,9 +113,42 @@ def serve_in_thread(app: Starlette, host: str, port: int) -> HttpThread:
     return HttpThread(app, bind(host, port))
 
 
-def _config(app: ASGIApp, grace: float = 1.0) -> uvicorn.Config:
+def _config(app: ASGIApp, grace: float = 1.0, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
     seconds = math.ceil(grace)
-    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=seconds)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        proxy_headers=False,  # who a client is its connection says, not a header
+        timeout_graceful_shutdown=seconds,
+    )
+    if tls is not None:
+        config.http, config.ssl_context_factory = _NamesClients, lambda *_: tls
+    return config
+
+
+class _NamesClients(H11Protocol):
+    """uvicorn checks a client's certificate and tells nobody whose it is."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its own does
+        super().connection_made(transport)
+        app, name = self.app, _subject(transport.get_extra_info("peercert") or {})
+
+        async def named(scope: Scope, receive: Receive, send: Send) -> None:
+            extensions = {**scope.get("extensions", {}), "tls": {"client_cert_name": name}}
+            await app({**scope, "extensions": extensions}, receive, send)
+
+        self.app = named
+
+
+def _subject(certificate: Mapping[str, Any]) -> str | None:
+    """As RFC 4514 writes one, as far as names without commas go; None where there is none."""
+    pairs = [f"{_SHORT.get(kind, kind)}={value}" for level in certificate.get("subject", ()) for kind, value in level]
+    return ",".join(reversed(pairs)) or None
+
+
+_SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C"}
 
 
 class _Server(uvicorn.Server):

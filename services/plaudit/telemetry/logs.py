@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Set by whoever takes a request in; every line logged below it carries it."""
+client: ContextVar[str] = ContextVar("client", default="")
+"""Who made the request; as `request_id`."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonLines(logging.Formatter):
-    """`{"time": ..., "level": ..., "logger": ..., "event": ..., "request_id": ..., <extra fields>}`."""
+    """`{"time": ..., "level": ..., "logger": ..., "event": ..., "request_id": ..., "client": ..., <extra fields>}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; `extra={...}` of the call become fields, a traceback becomes `exception`."""
@@ -26,8 +28,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        if request_id.get():
-            line["request_id"] = request_id.get()
+        of_request = {"request_id": request_id.get(), "client": client.get()}
+        line |= {key: value for key, value in of_request.items() if value}
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[0]:
             line["exception"] = self.formatException(record.exc_info)

@@ -9,9 +9,9 @@ A failed item is a status and never a number.
 Every error is a google.rpc.Status with one google.rpc.ErrorInfo of domain "plaudit.reward" and one of these reasons:
   of an item   INVALID_ITEM, INPUT_TOO_LONG, TEMPLATE_ERROR, TOKENIZER_MISMATCH, NONFINITE_SCORE, CALLABLE_FAILED,
                DECLINED, NOT_JUDGED (by the people who are the model), INTERNAL
-  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, WRONG_METHOD, UNAUTHENTICATED, DEADLINE_EXCEEDED, INTERNAL,
-               RATE_LIMITED (a caller's quota, with QuotaFailure), and, as UNAVAILABLE with RetryInfo, QUEUE_FULL,
-               DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING, DEVICE_LOST, DATABASE_AWAY
+  of a call    INVALID_REQUEST, BATCH_TOO_LARGE, MODEL_NOT_FOUND, WRONG_METHOD, UNAUTHENTICATED, PERMISSION_DENIED,
+               DEADLINE_EXCEEDED, INTERNAL, RATE_LIMITED (a caller's quota, with QuotaFailure and RetryInfo), and,
+               as UNAVAILABLE with RetryInfo, QUEUE_FULL, DEADLINE_UNREACHABLE, MODEL_LOADING, DRAINING, DEVICE_LOST, DATABASE_AWAY
 The two errors of the transport itself carry none: a message that does not parse, and one above the size limit.
 """
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from plaudit.errors import ConfigurationError
 from plaudit.reward.admission import Admission
 from plaudit.reward.errors import CallableFailed, DeadlineExpired, RequestError
-from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome, Scored, finite, text_of
+from plaudit.reward.gate.callers import caller
+from plaudit.reward.items import Answer, Card, Deadline, Durations, Item, Outcome, Scored, about, finite, text_of
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.settings import CallableSettings
 from plaudit.reward.workers import DaemonPool
@@ -47,7 +48,10 @@ class FunctionModel:
 
     async def score(self, items: Sequence[Item], deadline: Deadline) -> Answer:
         """See Served.score."""
-        with self.admission.admit(len(items), len(items), deadline):
+        client, tokens = caller.get(), about(items)
+        with self.admission.admit(len(items), len(items), deadline, client.id):
+            client.take(tokens)
+            self._metrics.asked(client.label, len(items), tokens)
             began = time.monotonic()
             outcomes = await asyncio.gather(*(self._outcome(item, deadline) for item in items))
             seconds = time.monotonic() - began

@@ -25,7 +25,8 @@ from plaudit.reward.admission import Admission
 from plaudit.reward.backends.desk import Desk, Done
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import DatabaseAway, DeadlineExpired, Declined, NotJudged, RequestError
-from plaudit.reward.items import Answer, Card, Conversation, Deadline, Durations, Item, Outcome, Scored, text_of
+from plaudit.reward.gate.callers import caller
+from plaudit.reward.items import Answer, Card, Conversation, Deadline, Durations, Item, Outcome, Scored, about, text_of
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.rendering import check_turns
 from plaudit.reward.settings import HumanSettings
@@ -56,6 +57,7 @@ class HumanModel:
         self._metrics.cached(len(said), len(fresh))
         said = {key: _as_cached(outcome) for key, outcome in said.items()}
         if fresh:
+            caller.get().take(about(items))
             said |= await self._judged(fresh, deadline)
         outcomes = [said[one.key] if isinstance(one, Task) else one for one in read]
         return Answer(outcomes, Durations(forward=time.monotonic() - began))
@@ -100,7 +102,7 @@ class HumanModel:
         asked = sum(not self._desk.is_awaited(task.key) for task in tasks)
         left = deadline.left()
         limit = self._settings.timeout if left is None else min(left, self._settings.timeout)
-        with self.admission.admit(len(tasks), asked, deadline), self._desk.waiting(tasks) as coming:
+        with self.admission.admit(len(tasks), asked, deadline, caller.get().id), self._desk.waiting(tasks) as coming:
             _, late = await asyncio.wait(coming.values(), timeout=limit)
         if late and deadline.passed():  # it is the call's: what was said stays in the database
             self._metrics.expired.labels("people").inc(len(late))
