@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry
 
 from plaudit.cli import main
+from plaudit.reward.forms.paths import FORMS
 from plaudit.telemetry.http import Health, application
 from plaudit_client import Tls
 from plaudit_protos.reward.v1 import reward_pb2
@@ -34,6 +35,8 @@ METHODS = [f"{service.full_name}/{method.name}" for service in SERVICES for meth
 ROUTES = [route.path for route in application(CollectorRegistry(), lambda: Health(True)).routes]
 UNWRITTEN = "grpc.health.v1.Health/List"
 """In the contract of gRPC's health service, and not in its Python package."""
+FORM_ROUTES = [*FORMS, "/v1/models", "/v1/models/digits", "/v1/models/digits:score", "/openapi.json", "/version"]
+"""Of the HTTP forms; POST where there is something to score."""
 ELSEWHERE = ("any.other.Service/Method", "/anything/else")
 STANCES = {"neither": (), "keys": ("keys",), "mTLS": ("mTLS",), "both": ("keys", "mTLS")}
 ANSWERS, NOT_THERE, NO_CONNECTION = "answers", "is not there", "no connection"
@@ -73,14 +76,15 @@ def served(stance: str, folder: Path, authority: Authority) -> Iterator[Served]:
     if "mTLS" in STANCES[stance]:
         tls = {"certificate": files.certificate, "key": files.key, "client_ca": authority.ca}
         more["tls"] = {name: str(path) for name, path in tls.items()}
-    with process(folder / stance, models=[DIGITS], **more) as server:
+    with process(folder / stance, models=[DIGITS], forms={"address": "127.0.0.1:0"}, **more) as server:
         yield server
 
 
 def reached(server: Served, channel: grpc.Channel, key: str | None = None) -> dict[str, str]:
     """What answers, by method and route."""
     found = {method: rpc(channel, method, key) for method in (*METHODS, ELSEWHERE[0])}
-    return found | {route: http(server, route) for route in (*ROUTES, ELSEWHERE[1])}
+    found |= {route: http(server, route) for route in (*ROUTES, ELSEWHERE[1])}
+    return found | {f"forms {route}": form(server, route, key) for route in (*FORM_ROUTES, ELSEWHERE[1])}
 
 
 def rpc(channel: grpc.Channel, method: str, key: str | None) -> str:
@@ -102,6 +106,19 @@ def http(server: Served, route: str) -> str:
     return NOT_THERE if httpx.get(f"http://{server.http_address}{route}").status_code == 404 else ANSWERS
 
 
+def form(server: Served, route: str, key: str | None) -> str:
+    """Over TLS too, without a certificate: whichever gets further."""
+    method = "POST" if route in FORMS or ":" in route else "GET"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    outcomes = set()
+    for scheme in ("http", "https"):
+        with contextlib.suppress(httpx.TransportError), httpx.Client(verify=False) as client:
+            reply = client.request(method, f"{scheme}://{server.forms_address}{route}", headers=headers, json={})
+            outcomes.add({401: "UNAUTHENTICATED", 404: NOT_THERE}.get(reply.status_code, ANSWERS))
+    (outcome,) = outcomes or {NO_CONNECTION}
+    return outcome
+
+
 def ports_of(server: Served) -> set[int]:
     """On which it and its children listen."""
     family = psutil.Process(server.process.pid)
@@ -117,7 +134,8 @@ def test_what_a_stranger_reaches_is_what_the_documentation_says(folder: Path, au
     columns: dict[str, dict[str, str]] = {}
     for stance in STANCES:
         with served(stance, folder, authority) as server:
-            assert ports_of(server) == {int(one.rpartition(":")[2]) for one in (server.address, server.http_address)}
+            addresses = (server.address, server.http_address, server.forms_address)
+            assert ports_of(server) == {int(one.rpartition(":")[2]) for one in addresses}
             with grpc.insecure_channel(server.address) as stranger:
                 columns[stance] = reached(server, stranger)
             if "mTLS" in STANCES[stance]:  # one that goes along with TLS, and has no certificate
@@ -131,6 +149,9 @@ def test_what_a_stranger_reaches_is_what_the_documentation_says(folder: Path, au
         what = "anything else" if method in ELSEWHERE else f"`{row_of(method)}`"
         where = "`http_address`" if method.startswith("/") else "`address`"
         lines.append(f"| {where} | {what} | {' | '.join(columns[stance][method] for stance in STANCES)} |")
+    for route in (*FORM_ROUTES, ELSEWHERE[1]):
+        what = "anything else" if route in ELSEWHERE else f"`{route}`"
+        lines.append(f"| `forms.address` | {what} | {' | '.join(columns[one][f'forms {route}'] for one in STANCES)} |")
     table = "\n".join(lines)
     if os.environ.get("PLAUDIT_WRITE_DOCS"):  # for whoever changes what is reached
         DOCS.write_text(re.sub(r"\| where \|.*?(?=\n\n)", lambda _: table, DOCS.read_text(), flags=re.DOTALL))
@@ -153,4 +174,5 @@ def test_the_services_are_those_that_the_server_has(folder: Path, authority: Aut
             names = {service.name for service in reply.list_services_response.service}
             found = reached(server, channel, known.key)
     assert names == {service.full_name for service in SERVICES}
-    assert {what for what, outcome in found.items() if outcome != ANSWERS} == {*ELSEWHERE, UNWRITTEN}
+    closed = {what for what, outcome in found.items() if outcome != ANSWERS and not what.startswith("forms")}
+    assert closed == {*ELSEWHERE, UNWRITTEN}

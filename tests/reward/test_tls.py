@@ -264,9 +264,9 @@ async def test_http_takes_a_key_as_bearer_or_in_the_url(tmp_path: Path, capsys: 
             found = await _get(f"{url}/whoami", headers=headers)
             assert found.status_code == 401
             assert found.headers["www-authenticate"].startswith("Bearer")
-            assert found.json()["error"]["type"] == "UNAUTHENTICATED"
+            assert found.json()["error"]["status"] == "UNAUTHENTICATED"
         found = await _get(f"{url}/models/load", headers={"Authorization": f"Bearer {key}"})
-        assert (found.status_code, found.json()["error"]["type"]) == (403, "PERMISSION_DENIED")
+        assert (found.status_code, found.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
         assert server.metrics.rejected.labels("UNAUTHENTICATED")._value.get() == 3
 
 
