@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from plaudit.feedback.database import Database, open_database
+from plaudit.feedback.store import Store
+
 from .postgres import postgresql, programs
+from .stores import Clock
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,20 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/judgements.db"
     found: str = request.getfixturevalue("empty_postgresql")
     return found
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    found = open_database(url)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def store(database: Database, clock: Clock) -> Store:
+    return Store(database, clock=clock, seed=0)

@@ -18,16 +18,15 @@ def judge(task: Task, person: str, verdict: Ranks | Thumb | Demonstration) -> Ju
     return Judgement(task, person, verdict, tuple(range(len(task.answers))), "", False, 1.0, 0.0)
 
 
-def crowd(seed: int, tasks: int, gold: int = 0) -> tuple[list[Judgement], dict[str, float]]:
-    """Each compares two answers, right with a probability of their own; five of them a task, all at gold ones."""
+def crowd(seed: int, tasks: int) -> tuple[list[Judgement], dict[str, float]]:
+    """Each compares two answers, right with a probability of their own; five of them a task."""
     draw = random.Random(seed)
     truth = {f"P{at:02}": 0.55 + 0.4 * at / (PEOPLE - 1) for at in range(PEOPLE)}
     judgements = []
-    for at in range(tasks + gold):
+    for at in range(tasks):
         right, wrong = draw.sample([Ranks((1, 2)), Ranks((2, 1))], 2)
-        known = right if at >= tasks else None
-        task = Task(str(at), Kind.COMPARE, "p", (Answer("a"), Answer("b")), gold=known)
-        people = list(truth) if known else draw.sample(sorted(truth), 5)
+        task = Task(str(at), Kind.COMPARE, "p", (Answer("a"), Answer("b")))
+        people = draw.sample(sorted(truth), 5)
         judgements += [judge(task, one, right if draw.random() < truth[one] else wrong) for one in people]
     return judgements, truth
 

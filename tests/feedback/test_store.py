@@ -1,87 +1,25 @@
 """Nothing that people say is lost, none of it counts twice, and nobody is in another's way."""
 
-import json
-import signal
 import statistics
-import subprocess
-import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from threading import Barrier, BrokenBarrierError
-from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import text
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable
-from plaudit.feedback import mapping
-from plaudit.feedback import store as store_module
-from plaudit.feedback.database import Database, _engine, _migrate, open_database
+from plaudit.errors import ConfigurationError
+from plaudit.feedback.database import Database
 from plaudit.feedback.fields import fields_of
-from plaudit.feedback.records import AlreadyJudged, Asked, NotYours, Person
-from plaudit.feedback.schema import Base, Role, TaskRow
+from plaudit.feedback.records import AlreadyJudged, NotYours, Person
+from plaudit.feedback.schema import Role
 from plaudit.feedback.store import LEASE_S, Store
 from plaudit.feedback.tasks import Answer, Kind, Ranks, Rating, Task, Thumb, WrongVerdict
 from plaudit.trajectory import Message
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        self.now += 1
-        return self.now
+from .stores import Clock, ask, person, rate, ratings
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    found = open_database(url)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def store(database: Database, clock: Clock) -> Store:
-    return Store(database, clock=clock, seed=0)
-
-
-def person(store: Store, name: str) -> Person:
-    found = store.sign_in(store.add_person(name))
-    assert found is not None
-    return found
-
-
-def ratings(count: int, **changes: object) -> list[Task]:
-    return [Task(f"{i:03}", Kind.RATING, f"prompt {i}", (Answer(f"answer {i}"),), **changes) for i in range(count)]
-
-
-def ask(store: Store, who: Person) -> Asked:
-    found = store.next(who)
-    assert found is not None
-    return found
-
-
-def rate(store: Store, who: Person, stars: int = 3, submission: str | None = None) -> Asked:
-    asked = ask(store, who)
-    store.judge(who, asked.assignment, submission or f"{who.name}/{asked.task.key}", Rating(stars))
-    return asked
-
-
-def test_people_sign_in_with_a_token_that_is_nowhere(store: Store, url: str, tmp_path: Path) -> None:
+def test_people_sign_in_with_a_token_that_is_nowhere(store: Store, database: Database) -> None:
     token = store.add_person("Ada", Role.ADMIN)
     ada = store.sign_in(token)
     assert ada is not None
@@ -90,8 +28,10 @@ def test_people_sign_in_with_a_token_that_is_nowhere(store: Store, url: str, tmp
     again = store.add_person("Ada")
     assert store.sign_in(token) is None, "the link was told anew"
     assert store.sign_in(again) == Person(ada.id, "Ada", Role.ADMIN)
-    for file in tmp_path.glob("judgements.db*"):
-        assert again.encode() not in file.read_bytes()
+    with database.reading() as session:
+        [kept] = session.execute(text("SELECT * FROM annotators")).all()
+    assert kept.name == "Ada"
+    assert again not in str(kept)
 
 
 def test_a_task_is_what_it_was_and_once(store: Store) -> None:
@@ -364,83 +304,6 @@ def test_answers_in_another_order_are_another_task(store: Store) -> None:
         store.record(replace(task, answers=task.answers[::-1]), "Bob", Ranks((2, 1)))
 
 
-def test_what_is_read_is_of_one_moment(store: Store, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody judges for the first time after the tasks were read and before the judgements are."""
-    store.add_tasks(ratings(2))
-    ada, bob = person(store, "Ada"), person(store, "Bob")
-    rate(store, ada)
-    asked, read = ask(store, bob), mapping.task_of
-
-    def meanwhile(row: TaskRow) -> Task:
-        monkeypatch.setattr(store_module, "task_of", read)
-        Store(database).judge(bob, asked.assignment, "meanwhile", Rating(1))
-        return read(row)
-
-    monkeypatch.setattr(store_module, "task_of", meanwhile)
-    assert [said.person for said in store.judged()] == ["Ada"]
-    assert [said.person for said in store.judged()] == ["Ada", "Bob"]
-
-
-def at_once(work: Callable[[], object], times: int, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """As many threads, each held at `step` until the others are there too, if they ever are."""
-    barrier, do = Barrier(times), getattr(store_module, step)
-
-    def held(*arguments: object, **keywords: object) -> object:
-        with suppress(BrokenBarrierError):
-            barrier.wait(0.5)
-        return do(*arguments, **keywords)
-
-    monkeypatch.setattr(store_module, step, held)
-    with ThreadPoolExecutor(times) as pool:
-        for done in [pool.submit(work) for _ in range(times)]:
-            done.result(timeout=30)
-    monkeypatch.setattr(store_module, step, do)
-
-
-def held_places(database: Database) -> list[int]:
-    with database.reading() as session:
-        return list(session.scalars(select(TaskRow.held).order_by(TaskRow.key)))
-
-
-def test_a_place_is_given_back_once_however_often_it_is_asked_for(
-    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.add_tasks(ratings(1))
-    ada = person(store, "Ada")
-    asked = ask(store, ada)
-    at_once(lambda: store.skip(ada, asked.assignment), 2, monkeypatch, "_give_back")
-    assert held_places(database) == [0]
-    at_once(lambda: store.undo(ada, None), 2, monkeypatch, "_take")
-    assert held_places(database) == [1]
-
-
-def test_who_judges_while_the_time_runs_out_keeps_the_place(
-    store: Store, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.add_tasks(ratings(1))
-    ada = person(store, "Ada")
-    asked = ask(store, ada)
-    clock.now += LEASE_S
-    do: list[Callable[[], object]] = [
-        lambda: store.judge(ada, asked.assignment, "s", Rating(5)),
-        lambda: store.next(person(store, "Bob")),
-    ]
-    monkeypatch.setattr(store_module, "judgement_row", slow(store_module.judgement_row))
-    monkeypatch.setattr(store_module, "_give_back", slow(store_module._give_back))
-    with ThreadPoolExecutor(2) as pool:
-        _, asked_of_bob = [one.result(timeout=30) for one in [pool.submit(one) for one in do]]
-    assert held_places(database) == [1 + (asked_of_bob is not None)]
-    assert [said.verdict for said in store.judged()] == [Rating(5)]
-
-
-def slow(do: Callable[..., Any]) -> Callable[..., Any]:
-    def slowly(*arguments: Any, **keywords: Any) -> Any:
-        time.sleep(0.3)
-        return do(*arguments, **keywords)
-
-    return slowly
-
-
 def test_urgent_ones_come_first_and_what_others_have_begun(store: Store) -> None:
     store.add_tasks(ratings(4, wanted=2))
     store.add_tasks([Task("urgent", Kind.RATING, "p", (Answer("a"),), priority=1.0, wanted=2)])
@@ -459,122 +322,3 @@ def test_questions_with_a_known_answer_are_mixed_in_for_all(store: Store) -> Non
         golds = [at for at, task in enumerate(asked) if task.gold is not None]
         assert 1 <= len(golds) <= 16, "one in ten"
         assert len(set(asked)) == 60
-
-
-def test_many_people_at_once_hold_each_place_once(store: Store, database: Database) -> None:
-    tasks, people = 12, 16
-    store.add_tasks(ratings(tasks, wanted=3))
-    everybody = [person(store, f"P{i}") for i in range(people)]
-    begin = threading.Barrier(people)
-
-    def work(who: Person) -> int:
-        mine, done = Store(database), 0  # with a clock that goes
-        begin.wait()
-        while mine.next(who) is not None:
-            rate(mine, who)
-            done += 1
-        return done
-
-    with ThreadPoolExecutor(people) as pool:
-        assert sum(pool.map(work, everybody)) == 3 * tasks
-    said = list(store.judged())
-    assert Counter(one.task.key for one in said) == {task.key: 3 for task in ratings(tasks)}
-    assert len({(one.person, one.task.key) for one in said}) == len(said)
-
-
-WORKER = """
-import json, sys, time
-from plaudit.feedback.database import open_database
-from plaudit.feedback.store import Store
-from plaudit.feedback.tasks import Rating
-
-store = Store(open_database(sys.argv[1]))
-who = store.sign_in(sys.argv[2])
-while (asked := store.next(who)) is not None:
-    store.judge(who, asked.assignment, f"{who.name}/{asked.task.key}", Rating(3))
-    print(json.dumps(asked.task.key), flush=True)
-    time.sleep(float(sys.argv[3]))
-"""
-
-
-def test_what_was_acknowledged_outlives_a_process_that_is_killed(store: Store, url: str) -> None:
-    store.add_tasks(ratings(300))
-    tokens = [store.add_person(f"P{i}") for i in range(3)]
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, url, token, "0.05"], stdout=subprocess.PIPE, text=True)
-        for token in tokens
-    ]
-    acknowledged = [json.loads(worker.stdout.readline()) for worker in workers]
-    time.sleep(0.5)
-    for worker in workers:
-        worker.send_signal(signal.SIGKILL)
-        acknowledged += [json.loads(line) for line in worker.communicate()[0].splitlines()]
-    said = Counter(one.task.key for one in store.judged())
-    assert set(acknowledged) <= said.keys()
-    assert set(said.values()) == {1}
-    again = subprocess.run(
-        [sys.executable, "-c", WORKER, url, tokens[0], "0"], capture_output=True, text=True, timeout=120
-    )
-    assert again.returncode == 0, again.stderr
-    assert len(list(store.judged())) >= 300 - len(tokens) + 1, "all but what two others were at"
-
-
-def test_the_migrations_make_the_tables_of_the_schema(database: Database, url: str) -> None:
-    def compared(_: object, name: str | None, kind: str, *__: object) -> bool:
-        return kind != "index" or "sqlite" not in url or name not in ("ix_tasks_wanted", "ix_tasks_gold")
-
-    with database._engine.connect() as connection:  # of SQLite alembic does not read what an index is sorted by
-        context = MigrationContext.configure(connection, opts={"include_object": compared})
-        assert compare_metadata(context, Base.metadata) == []
-    open_database(url).close()  # a second time nothing is left to do
-
-
-def test_a_service_of_the_version_before_goes_on_beside_a_new_one(url: str) -> None:
-    """Both on one database: neither its tasks nor those that it adds are lost."""
-    engine = _engine(url)
-    _migrate(engine, "0001")
-    added = text(
-        "INSERT INTO tasks (key, kind, prompt, answers, wanted, held, priority, created_at)"
-        " VALUES (:key, 'thumbs', '\"Hi\"', '[{\"text\": \"Hello\"}]', 1, 0, 0, 0)"
-    )
-    with engine.begin() as connection:
-        connection.execute(added, {"key": "before"})
-    database = open_database(url)
-    with engine.begin() as connection:
-        connection.execute(added, {"key": "after"})
-    found = Store(database, seed=0)
-    ada = person(found, "Ada")
-    for _ in range(2):
-        asked = ask(found, ada)
-        assert asked.task == Task(asked.task.key, Kind.THUMBS, "Hi", (Answer("Hello"),))
-        found.judge(ada, asked.assignment, "1", Thumb(True))
-    assert {said.task.key for said in found.judged()} == {"before", "after"}
-    database.close()
-    engine.dispose()
-
-
-def test_a_database_of_a_newer_version_is_left_alone(database: Database, url: str) -> None:
-    with database.transaction() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match="newer version of plaudit"):
-        open_database(url)
-
-
-@pytest.mark.parametrize("wrong", ["judgements.db", "mysql://a/b", "sqlite", "nosuch://x"])
-def test_what_is_no_url_is_said(wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match="sqlite"):
-        open_database(wrong)
-
-
-@pytest.mark.parametrize("wrong", ["/dev/null/judgements.db", "{here}/notes.txt"])
-def test_a_place_that_can_be_no_database_is_named(tmp_path: Path, wrong: str) -> None:
-    (tmp_path / "notes.txt").write_text("what I thought of it " * 100)
-    path = wrong.format(here=tmp_path)
-    with pytest.raises(ConfigurationError, match=f"{path}.*(choose|name) another"):
-        open_database(f"sqlite:///{path}")
-
-
-def test_a_database_that_is_away_is_named_without_its_password() -> None:
-    with pytest.raises(DependencyUnreachable, match="is it up") as caught:
-        open_database("postgresql://plaudit:sesame@127.0.0.1:1/judgements?connect_timeout=2")
-    assert "sesame" not in str(caught.value)

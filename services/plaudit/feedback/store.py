@@ -21,21 +21,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, select, true, update
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import Session
 
 from plaudit.errors import ConfigurationError
 from plaudit.feedback import counts
-from plaudit.feedback.counts import said
+from plaudit.feedback.counts import CURRENT, said
 from plaudit.feedback.database import Database, Outrun, lots
 from plaudit.feedback.mapping import asked_of, judgement_row, require_same, row_of, task_of
+from plaudit.feedback.places import assignment_of, give_back, is_there, locked, take, wait_for
 from plaudit.feedback.records import (
     Activity,
     AlreadyJudged,
     Asked,
     Judgement,
     Load,
-    NotYours,
     Person,
     Progress,
     Remark,
@@ -45,7 +45,6 @@ from plaudit.feedback.schema import LONGEST_NAME, AnnotatorRow, AssignmentRow, J
 from plaudit.feedback.tasks import Task, Verdict, check, read_verdict
 
 T = TypeVar("T")
-Q = TypeVar("Q", bound=Select[*tuple[Any, ...]])
 
 LEASE_S = 1800.0
 """As long a person may be at one task before somebody else is asked."""
@@ -158,11 +157,11 @@ class Store:
     def asked(self, person: Person, assignment: int) -> Asked:
         """A task that this person was asked. Raises NotYours."""
         with self._database.reading() as session:
-            return asked_of(session, _of(session, person, assignment))
+            return asked_of(session, assignment_of(session, person, assignment))
 
     def _open(self, session: Session, person: Person) -> AssignmentRow | None:
         at = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.OPEN)
-        return session.scalar(_locked(select(AssignmentRow).where(at).order_by(AssignmentRow.asked_at).limit(1)))
+        return session.scalar(locked(select(AssignmentRow).where(at).order_by(AssignmentRow.asked_at).limit(1)))
 
     def _release(self, session: Session) -> None:
         """In a transaction of its own, in the order of the tasks: two of them never wait for each other."""
@@ -170,13 +169,13 @@ class Store:
         rows = select(AssignmentRow).where(over).order_by(AssignmentRow.task_id)
         for row in session.scalars(rows.with_for_update(skip_locked=True, of=AssignmentRow)).all():
             row.state = State.RELEASED
-            _give_back(session, row.task)
+            give_back(session, row.task)
 
     def _reopen(self, session: Session, person: Person) -> AssignmentRow | None:
         """A task that this person once had too long, and that still wants somebody."""
         mine = (AssignmentRow.annotator_id == person.id) & (AssignmentRow.state == State.RELEASED)
-        rows = session.scalars(_locked(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at))).all()
-        return next((row for row in rows if _take(session, row.task)), None)
+        rows = session.scalars(locked(select(AssignmentRow).where(mine).order_by(AssignmentRow.asked_at))).all()
+        return next((row for row in rows if take(session, row.task)), None)
 
     def _choose(self, session: Session, person: Person) -> TaskRow | None:
         gold_first = self._random.random() * self._gold_every < 1
@@ -200,7 +199,7 @@ class Store:
 
     def _assign(self, session: Session, person: Person, task: TaskRow) -> AssignmentRow:
         """Raises Outrun where somebody else took the last place."""
-        if not _take(session, task):
+        if not take(session, task):
             raise Outrun
         shown = list(range(len(task.answers)))
         self._random.shuffle(shown)
@@ -212,7 +211,7 @@ class Store:
         """What is typed and not yet sent. Raises NotYours."""
 
         def work(session: Session) -> None:
-            row = _of(session, person, assignment, lock=True)
+            row = assignment_of(session, person, assignment, lock=True)
             if row.state in (State.OPEN, State.RELEASED):
                 row.draft = draft
 
@@ -232,14 +231,14 @@ class Store:
         """`submission` is the page's own name for what it sends. Raises NotYours, AlreadyJudged, WrongVerdict."""
 
         def work(session: Session) -> None:
-            row = _of(session, person, assignment, lock=True)
+            row = assignment_of(session, person, assignment, lock=True)
             check(task_of(row.task), verdict)
-            if _is_there(session, row, submission):
+            if is_there(session, row, submission):
                 return
             if row.state != State.OPEN:  # the time was over, or it was skipped: it counts all the same
-                _take(session, row.task, late=True)
-            row.state, row.draft, row.ended_at = State.JUDGED, None, self._clock()
+                take(session, row.task, late=True)
             at = self._clock()
+            row.state, row.draft, row.ended_at = State.JUDGED, None, at
             took = seconds or max(at - row.asked_at, 0.001)  # a page without scripts does not say
             judged = judgement_row(row, submission, verdict, at, comment=comment, flagged=flagged, seconds=took)
             session.add(judged)
@@ -273,7 +272,7 @@ class Store:
                 expires_at=now,
                 ended_at=created_at or now,
             )
-            _take(session, asked, late=True)
+            take(session, asked, late=True)
             session.add(said)
             session.flush()
             session.add(judgement_row(said, IMPORTED, verdict, created_at or now))
@@ -285,11 +284,11 @@ class Store:
         """Somebody else is asked. Raises NotYours; AlreadyJudged."""
 
         def work(session: Session) -> None:
-            row = _of(session, person, assignment, lock=True)
+            row = assignment_of(session, person, assignment, lock=True)
             if row.state == State.JUDGED:
                 raise AlreadyJudged(f"assignment {assignment}")
             if row.state == State.OPEN:
-                _give_back(session, row.task)
+                give_back(session, row.task)
             row.state, row.ended_at = State.SKIPPED, self._clock()
             row.comment, row.flagged = comment, flagged
 
@@ -302,12 +301,11 @@ class Store:
         asked for before, and the answer did not arrive: it is that one.
         """
         ended = (AssignmentRow.annotator_id == person.id) & AssignmentRow.ended_at.is_not(None)
-        current = (JudgementRow.assignment_id == AssignmentRow.id) & JudgementRow.withdrawn_at.is_(None)
-        last = select(AssignmentRow, JudgementRow).outerjoin(JudgementRow, current).where(ended)
-        last = _locked(last.order_by(AssignmentRow.ended_at.desc()).limit(1))
+        last = select(AssignmentRow, JudgementRow).outerjoin(JudgementRow, CURRENT).where(ended)
+        last = locked(last.order_by(AssignmentRow.ended_at.desc()).limit(1))
 
         def work(session: Session) -> Asked | None:
-            _wait_for(session, person)
+            wait_for(session, person)
             now = self._open(session, person)
             if now is not None and now.id != at:
                 return asked_of(session, now)
@@ -316,7 +314,7 @@ class Store:
                 return None
             row, judgement = said
             if row.state == State.SKIPPED:
-                _take(session, row.task, late=True)
+                take(session, row.task, late=True)
             if judgement is not None:
                 judgement.withdrawn_at = self._clock()
             beside = row if judgement is None else judgement
@@ -395,42 +393,3 @@ class Store:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _take(session: Session, task: TaskRow, *, late: bool = False) -> bool:
-    """A place at the task, where one is free; beyond `wanted` for gold questions, and for who comes back late."""
-    free = (TaskRow.held < TaskRow.wanted) | TaskRow.gold.is_not(None) | late
-    taken = update(TaskRow).where(TaskRow.id == task.id, free).values(held=TaskRow.held + 1)
-    return session.execute(taken.returning(TaskRow.id)).first() is not None
-
-
-def _give_back(session: Session, task: TaskRow) -> None:
-    session.execute(update(TaskRow).where(TaskRow.id == task.id).values(held=TaskRow.held - 1))
-
-
-def _locked(query: Q) -> Q:
-    """Two who change one assignment do so one after the other, and each before the task's count of places."""
-    return query.with_for_update(of=AssignmentRow)
-
-
-def _wait_for(session: Session, person: Person) -> None:
-    """For whatever else this person does at the same moment."""
-    session.execute(select(AnnotatorRow.id).where(AnnotatorRow.id == person.id).with_for_update(key_share=True))
-
-
-def _of(session: Session, person: Person, assignment: int, *, lock: bool = False) -> AssignmentRow:
-    rows = select(AssignmentRow).where(AssignmentRow.id == assignment)
-    row = session.scalar(_locked(rows) if lock else rows)
-    if row is None or row.annotator_id != person.id:
-        raise NotYours(f"no assignment {assignment} of {person.name}")
-    return row
-
-
-def _is_there(session: Session, row: AssignmentRow, submission: str) -> bool:
-    """Whether this was sent before. Raises AlreadyJudged where something else was."""
-    sent = (JudgementRow.assignment_id == row.id) & (JudgementRow.submission == submission)
-    if session.scalar(select(JudgementRow.id).where(sent)) is not None:
-        return True
-    if row.state == State.JUDGED:
-        raise AlreadyJudged(f"assignment {row.id}")
-    return False
