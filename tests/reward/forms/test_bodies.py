@@ -9,17 +9,23 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from ..serving import DIGITS
+from ..serving import DIGITS, Running
 from .running import asked, count, raw
+
+
+async def answer_to(running: Running, head: bytes) -> bytes:
+    """To the head of a request alone, soon."""
+    reader, writer = await raw(running.server.forms_address, head)
+    async with asyncio.timeout(5):
+        answer = await reader.readuntil(b"}")
+    writer.close()
+    return answer
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_waited_for():
     async with asked(DIGITS, limits={"max_request_bytes": 1000}) as (running, _):
         head = b"POST /get_reward HTTP/1.1\r\nhost: a\r\ncontent-length: 1001\r\n\r\n"
-        reader, writer = await raw(running.server.forms_address, head)
-        async with asyncio.timeout(5):
-            answer = await reader.readuntil(b"}")
-        writer.close()
+        answer = await answer_to(running, head)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"reason":"BATCH_TOO_LARGE"' in answer
 
@@ -49,10 +55,7 @@ async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_call()
     async with asked(DIGITS, forms={"timeout": 0.4}) as (running, _):
         began = time.monotonic()
         head = b'POST /get_reward HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{"query"'
-        reader, writer = await raw(running.server.forms_address, head)
-        async with asyncio.timeout(5):
-            answer = await reader.readuntil(b"}")
-        writer.close()
+        answer = await answer_to(running, head)
         assert answer.startswith(b"HTTP/1.1 504 ")
         assert 0.3 < time.monotonic() - began < 3
         method = {"method": "openrlhf", "model": "digits", "code": "DEADLINE_EXCEEDED"}
