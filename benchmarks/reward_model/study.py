@@ -168,6 +168,7 @@ def _settings(arguments: argparse.Namespace) -> RewardModelSettings:
         output=arguments.output,
         rendering=Rendering(max_tokens=arguments.max_tokens, truncation="left_prompt"),
         dropout=arguments.dropout,
+        ties="half" if arguments.votes == "people" else "left_out",  # a person's tie is a judgement like the others
         training=TrainingSettings(
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,

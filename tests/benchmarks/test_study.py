@@ -15,9 +15,9 @@ import study
 import versus
 
 
-def studied(monkeypatch, tmp_path, name, rows):
+def studied(monkeypatch, tmp_path, name, rows, *more):
     data, base = write_rows(tmp_path / f"{name}.jsonl", rows), tiny_llama(tmp_path / f"{name}-base")
-    own = ["--base", str(base), "--output", str(tmp_path / name), "--folds", "2", "--epochs", "1"]
+    own = ["--base", str(base), "--output", str(tmp_path / name), "--folds", "2", "--epochs", "1", *more]
     monkeypatch.setattr(sys, "argv", ["study.py", *own, "--max-tokens", "64", "--dtype", "float32", data])
     monkeypatch.setattr(study.bag_of_words, "PENALTIES", (0.1,))
     study.main()
@@ -38,6 +38,12 @@ def test_a_pair_that_was_judged_four_times_is_known_no_better(monkeypatch, tmp_p
     assert "+0.0 ± 0.0 % of 24 pairs" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="not of the same pairs"):
         versus.main(str(tmp_path / "once"), str(tmp_path / "often"))
+
+
+def test_a_person_who_saw_no_difference_is_learnt_from_too(monkeypatch, tmp_path):
+    rows, _ = planted_pairs(12)
+    voted = [row | {"votes": votes} for row, votes in zip(rows, [[2, 0, 1], [1, 1, 1], [0, 0, 3]] * 4, strict=True)]
+    assert "votes: people" in studied(monkeypatch, tmp_path, "people", voted, "--votes", "people")
 
 
 def test_two_studies_are_compared_over_prompts(tmp_path, capsys):
