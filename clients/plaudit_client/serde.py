@@ -291,6 +291,7 @@ def model_from_pb(wire: pb.ModelInfo) -> types.ModelInfo:
         scores_tokens=wire.scores_tokens,
         members=tuple(wire.members),
         drift=_drift_from_pb(wire.drift) if wire.HasField("drift") else None,
+        aliased=wire.aliased,
     )
 
 
@@ -316,6 +317,7 @@ def model_to_pb(model: types.ModelInfo) -> pb.ModelInfo:
         scores_tokens=model.scores_tokens,
         members=model.members,
         drift=_drift_to_pb(model.drift) if model.drift else None,
+        aliased=model.aliased,
     )
     if model.load_time is not None:
         wire.load_time.FromDatetime(model.load_time)

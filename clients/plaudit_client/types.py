@@ -237,3 +237,5 @@ class ModelInfo:
     """Of an ensemble: `models/{model}/versions/{version}`."""
     drift: Drift | None = None
     """None for float32, or where it was not measured."""
+    aliased: bool = False
+    """Whether `models/{model}` alone stands for this version."""

@@ -16,6 +16,7 @@ class Command(NamedTuple):
     subject: str = "a YAML file of settings"
     actions: tuple[str, ...] = ()  # one of them; without any: key=value
     settings: str = "settings that replace the file's, such as training.epochs=2"
+    metavar: str = "SETTINGS"  # the subject, in a word
 
 
 COMMANDS = {
@@ -28,6 +29,16 @@ COMMANDS = {
         "make and remove the API keys of a reward server",
         "a YAML file of keys, which `add` makes",
         settings="add or remove, then name=NAME, scopes=[score,admin], quota.tokens_per_second=N, quota.burst_tokens=N",
+        metavar="FILE",
+    ),
+    "models": Command(
+        "plaudit.reward_server.command",
+        "reward",
+        "look at a running reward server's models, load others, move their names, unload them",
+        "host:port, or several replicas: host:port,host:port",
+        settings="an action (list, load, alias, unload; none: list), then its keys, such as name=helpful folder=v2, "
+        "and api_key_file=FILE, tls.ca=FILE, timeout_s=SECONDS",
+        metavar="SERVER",
     ),
     "label": Command(
         "plaudit.feedback.label",
@@ -51,6 +62,7 @@ COMMANDS = {
         "watch a training run, pause, resume or stop it, have a checkpoint written",
         "a run folder, or host:port of the run",
         ("get", "watch", "pause", "resume", "checkpoint", "stop"),
+        metavar="RUN",
     ),
     "pool": Command(
         "plaudit.trainer.steering",
@@ -74,6 +86,7 @@ COMMANDS = {
         "write report.html into a run folder",
         "a run folder",
         settings="title=TEXT, prompts=N (shown side by side), beside=FOLDER,FOLDER (runs on the charts against KL)",
+        metavar="RUN",
     ),
 }
 ON_DEMAND = {
@@ -117,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="plaudit", description="RLHF as services.")
     parser.set_defaults(before=[])  # an action that stands before the subject
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, _, summary, subject, actions, settings) in COMMANDS.items():
+    for name, (_, _, summary, subject, actions, settings, metavar) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == "pool":
             _add_pool(command, subject)
@@ -125,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "top":
             _add_top(command, subject)
             continue
-        command.add_argument("subject", metavar="SETTINGS" if "settings" in subject else "RUN", help=subject)
+        command.add_argument("subject", metavar=metavar, help=subject)
         if actions:
             command.add_argument("arguments", nargs=1, metavar="ACTION", choices=actions, help=", ".join(actions))
         else:

@@ -77,7 +77,7 @@ def test_scores_of_tokens_survive_the_wire(results):
 def test_model_survives_the_wire():
     loaded, drift = datetime(2026, 1, 2, tzinfo=UTC), Drift(7, 0.5, 0.25, 0.125)
     limits, members = ModelLimits(3, 4, 5, 6), ("models/a/versions/1", "models/b/versions/1")
-    model = ModelInfo("models/m", "M", MODEL, limits, "left_prompt", "cc", True, loaded, True, members, drift)
+    model = ModelInfo("models/m", "M", MODEL, limits, "left_prompt", "cc", True, loaded, True, members, drift, True)
     wire = serde.model_to_pb(model)
     assert {field for field, _ in wire.ListFields()} == set(wire.DESCRIPTOR.fields)  # none left out here
     assert serde.model_from_pb(pb.ModelInfo.FromString(wire.SerializeToString())) == model

@@ -19,7 +19,7 @@ from plaudit.cli import main
 from plaudit.reward.forms.paths import FORMS
 from plaudit.telemetry.http import Health, application
 from plaudit_client import Tls
-from plaudit_protos.reward.v1 import reward_pb2
+from plaudit_protos.reward.v1 import admin_pb2, reward_pb2
 
 from .authorities import Authority
 from .processes import Served, process
@@ -28,6 +28,7 @@ from .serving import DIGITS
 DOCS = Path(__file__).parents[2] / "docs/security.md"
 SERVICES = [
     reward_pb2.DESCRIPTOR.services_by_name["RewardService"],
+    admin_pb2.DESCRIPTOR.services_by_name["ModelAdminService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 ]
@@ -72,7 +73,7 @@ def known(folder: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
 def served(stance: str, folder: Path, authority: Authority) -> Iterator[Served]:
     files, more = authority.sign("server"), dict[str, Any]()
     if "keys" in STANCES[stance]:
-        more["keys"] = str(folder / "keys.yaml")
+        more |= {"keys": str(folder / "keys.yaml"), "model_roots": [str(folder)]}
     if "mTLS" in STANCES[stance]:
         tls = {"certificate": files.certificate, "key": files.key, "client_ca": authority.ca}
         more["tls"] = {name: str(path) for name, path in tls.items()}

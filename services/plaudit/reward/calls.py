@@ -52,7 +52,8 @@ class Calls:
         """Scores the items that could be read; the others' errors are their outcomes."""
         valid = [item for item in items if isinstance(item, Item)]
         began = time.time_ns()
-        answer = await model.score(valid, deadline)
+        with self.catalog.uses.using(model):  # in one go with `choose`: nobody has closed it in between
+            answer = await model.score(valid, deadline)
         tracing.stages(began, answer.durations._asdict())
         if len(valid) < len(items):
             results = iter(answer.outcomes)

@@ -98,7 +98,8 @@ def serve(loaded: Classifier, settings: ServerSettings, metrics: Metrics) -> Que
 
 def _threads(settings: ServerSettings) -> int:
     """Torch's, of one model: all models together get this server's cores."""
-    return settings.threads or max(1, _cores() // sum(model.model is not None for model in settings.models))
+    models = sum(model.model is not None for model in settings.models)  # later ones come in the place of these
+    return settings.threads or max(1, _cores() // max(1, models))
 
 
 def _cores() -> int:

@@ -13,6 +13,8 @@ RequestError
 ├── BatchTooLarge       more items or bytes than `ModelLimits` says
 ├── WrongMethod         a model that scores tokens was asked for one score, or the other way round
 ├── ModelNotFound       no such model, or not in that version
+├── ModelInUse          cannot be unloaded: callers, or an ensemble, go by it
+├── FolderRefused       no reward model that can be served: the models that were there still are
 ├── Unauthenticated     no API key, or none of this server's
 ├── PermissionDenied    the key is not for this
 ├── QuotaExceeded       the client asked for more than its quota: come back when it is there again
@@ -22,6 +24,7 @@ RequestError
     ├── QueueFull             overload: try again later
     ├── DeadlineUnreachable   what waits already takes longer than the caller's time
     ├── ModelLoading          not ready yet: try again soon
+    ├── LoadUnderWay          another folder is being loaded: one at a time
     ├── Draining              shutting down: try another replica
     ├── DeviceLost            the model's process has ended, and the server is about to: try another replica
     └── DatabaseAway          where people's judgements are kept: what was asked is kept too, try again
@@ -101,6 +104,17 @@ class ModelNotFound(RequestError):
         self.name = name
 
 
+class ModelInUse(RequestError):
+    """`why` ends with what would let go of it."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"'{name}' cannot be unloaded: {why}")
+
+
+class FolderRefused(RequestError):
+    """Told to who may load models: it names files of the server."""
+
+
 class WrongMethod(RequestError):
     """`methods` are those that this model answers."""
 
@@ -155,6 +169,13 @@ class ModelLoading(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("the models are being loaded", 1.0)
+
+
+class LoadUnderWay(Unavailable):
+    """Two at a time would need the memory of both, and slow down who is scored meanwhile."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"models/{model} is being loaded: one at a time", 5.0)
 
 
 class Draining(Unavailable):

@@ -13,6 +13,7 @@ from plaudit.reward.status import to_status
 from plaudit.telemetry import tracing
 
 SERVICE = "plaudit_protos.reward.v1.RewardService"
+ADMIN = "plaudit_protos.reward.v1.ModelAdminService"
 LATENCY = 0.1
 """Seconds by which a caller's time may be over before ours: its call took as long to get here."""
 Handler = Callable[[Any, Context], Awaitable[Any]]
@@ -20,7 +21,7 @@ Method: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the calls of RewardService; health and reflection pass through."""
+    """Wraps the calls of our own services; health and reflection pass through."""
 
     def __init__(self, counting: Counting, arrived: Callable[[Context], None]) -> None:
         """`arrived` is told of each call before it is answered."""
@@ -37,7 +38,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if name not in self._wrapped:
             handler = await continuation(handler_call_details)
             service, _, method = name.lstrip("/").partition("/")
-            if handler is None or service != SERVICE:
+            if handler is None or service not in (SERVICE, ADMIN):
                 return handler
             self._wrapped[name] = grpc.unary_unary_rpc_method_handler(
                 self._wrap(method, cast(Handler, handler.unary_unary)),

@@ -19,6 +19,7 @@ SCORES = (-10, -5, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 5, 10)
 SPREADS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5)
 BACK_PRESSURE = ("QUEUE_FULL", "DEADLINE_UNREACHABLE")
 NOT_LET_IN = ("UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED")
+INFO = ("model", "version", "digest", "dtype")
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 0.9)
 
 
@@ -35,6 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        self._served: Sequence[Card] = ()
         ProcessCollector(registry=registry)
 
         def histogram(name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
@@ -73,7 +75,8 @@ class Metrics:
             named.labels(labels)  # a counter that begins at 1 shows no increase
         self.score = histogram("reward_score", "Scores given: their drift is worth an alert.", SCORES, ["model"])
         self.nonfinite = counter("reward_score_nonfinite_total", "NaN or infinity out of a model.")
-        self.info = gauge("reward_model_info", "1 for each served model.", ["model", "version", "digest", "dtype"])
+        self.info = gauge("reward_model_info", "1 for each served version.", INFO)
+        self.aliased = gauge("reward_model_aliased", "1 for the version that a name stands for.", INFO[:2])
         self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", ["model"])
         self.reload_failed = gauge("reward_reload_failed", "1 while a file that changed is not in order.", ["file"])
         self.client_items = counter("reward_client_items_total", "Items by whose key they came with.", ["client"])
@@ -111,10 +114,22 @@ class Metrics:
 
     def loaded(self, card: Card, seconds: float) -> None:
         """One model is ready."""
-        self.info.labels(card.name, card.version, card.weights_sha256[:12], card.dtype).set(1)
+        self.info.labels(*_info(card)).set(1)
         self.load_seconds.labels(card.name).set(seconds)
         if card.drift is not None:
             self.drift.labels(card.name).set(card.drift.largest)
+
+    def served(self, cards: Sequence[Card]) -> None:
+        """By the models' names alone."""
+        if cards != self._served:
+            self._served = cards
+            self.aliased.clear()
+            for card in cards:
+                self.aliased.labels(card.name, card.version).set(1)
+
+    def unloaded(self, card: Card) -> None:
+        """One version is not served any more."""
+        self.info.remove(*_info(card))
 
     def queued(self, admissions: Sequence[Admission]) -> None:
         """What waits, over all models."""
@@ -175,3 +190,7 @@ class Metrics:
         self.items.labels(model, reason(error).lower()).inc()
         if isinstance(error, NonfiniteScore):
             self.nonfinite.inc()
+
+
+def _info(card: Card) -> tuple[str, ...]:
+    return card.name, card.version, card.weights_sha256[:12], card.dtype

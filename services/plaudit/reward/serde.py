@@ -168,7 +168,7 @@ def provenance_to_pb(card: Card) -> pb.ModelProvenance:
     )
 
 
-def card_to_pb(card: Card, limits: LimitSettings, deterministic: bool) -> pb.ModelInfo:
+def card_to_pb(card: Card, limits: LimitSettings, deterministic: bool, aliased: bool) -> pb.ModelInfo:
     """A model and how much it takes."""
     wire = pb.ModelInfo(
         name=card.resource,
@@ -185,6 +185,7 @@ def card_to_pb(card: Card, limits: LimitSettings, deterministic: bool) -> pb.Mod
         deterministic=deterministic,
         scores_tokens=card.scores_tokens,
         members=card.members,
+        aliased=aliased,
     )
     if (drift := card.drift) is not None:
         wire.drift.references, wire.drift.largest = drift.references, drift.largest

@@ -16,6 +16,9 @@ from starlette.types import ASGIApp
 from plaudit.addresses import join_address, split_address
 from plaudit.errors import ConfigurationError
 from plaudit.reward import connections
+from plaudit.reward.admin.loads import Loads
+from plaudit.reward.admin.roots import Roots
+from plaudit.reward.admin.servicer import ModelAdminServicer
 from plaudit.reward.calls import Calls
 from plaudit.reward.catalog import Catalog
 from plaudit.reward.counting import Counting
@@ -24,14 +27,14 @@ from plaudit.reward.forms.settings import FormSettings
 from plaudit.reward.gate.gate import Gate
 from plaudit.reward.gate.http import GateMiddleware
 from plaudit.reward.gate.interceptor import GateInterceptor
-from plaudit.reward.interceptor import SERVICE, StatusInterceptor
+from plaudit.reward.interceptor import ADMIN, SERVICE, StatusInterceptor
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.servicer import RewardServicer
 from plaudit.reward.settings import ServerSettings
 from plaudit.stopping import in_background
 from plaudit.telemetry.http import Health, bind, serving
 from plaudit.telemetry.http import application as telemetry
-from plaudit_protos.reward.v1 import reward_pb2
+from plaudit_protos.reward.v1.admin_pb2_grpc import add_ModelAdminServiceServicer_to_server
 from plaudit_protos.reward.v1.reward_pb2_grpc import add_RewardServiceServicer_to_server
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -60,6 +63,8 @@ class RewardServer:
         self._counting = Counting(self.catalog, self.metrics)
         calls = Calls(self.catalog, settings.limits, self.metrics)
         self._servicer = RewardServicer(calls, settings.deterministic)
+        self._loads = Loads(self.catalog, settings, self.metrics)
+        self._roots = Roots(settings.model_roots)
         self._forms = Gateway(calls, self._counting, self._servicer, settings.forms or FormSettings())
         self._grpc: grpc.aio.Server | None = None
         self._open = contextlib.AsyncExitStack()
@@ -105,6 +110,7 @@ class RewardServer:
         if self._ready:
             await asyncio.sleep(self.settings.drain_wait)
         self.catalog.draining = True  # from here on new calls are answered DRAINING
+        self._loads.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._counting.idle.wait(), self.settings.drain_timeout)
         if self._grpc is not None:
@@ -118,8 +124,12 @@ class RewardServer:
         )
         add_RewardServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (reward_pb2.DESCRIPTOR.services_by_name["RewardService"].full_name, health.SERVICE_NAME)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        if self.settings.model_roots:
+            admin = ModelAdminServicer(self.catalog, self._loads, self._roots, self._servicer.describe)
+            add_ModelAdminServiceServicer_to_server(admin, server)
+            names.append(ADMIN)
+        reflection.enable_server_reflection(names, server)
         return server
 
     def _listen(self) -> grpc.aio.Server:
@@ -164,6 +174,7 @@ class RewardServer:
             await asyncio.sleep(TICK)
             self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
             self.metrics.queued(self.catalog.admissions())
+            self.metrics.served([model.card for model in self.catalog.aliases().values()])
             if self.catalog.lost():
                 self.lost.set()
             await self._health.set(LIVENESS, SERVING if self._alive() else NOT_SERVING)

@@ -63,21 +63,23 @@ class RewardServicer(RewardServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """See the .proto."""
-        return pb.GetModelResponse(model=self._describe(self._calls.catalog.find(request.name)))
+        return pb.GetModelResponse(model=self.describe(self._calls.catalog.find(request.name)))
 
     async def ListModels(  # noqa: N802
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
-        """See the .proto; the page token is the last name of the page before."""
+        """See the .proto; the page token is the last resource name of the page before."""
         if request.page_size < 0:
             raise InvalidRequest("page_size", "must not be negative")
         size = min(request.page_size or PAGE, LARGEST_PAGE)
-        rest = [model for model in self._calls.catalog.all() if model.card.name > request.page_token]
-        token = rest[size - 1].card.name if len(rest) > size else ""
-        return pb.ListModelsResponse(models=[self._describe(model) for model in rest[:size]], next_page_token=token)
+        rest = [model for model in self._calls.catalog.all() if model.card.resource > request.page_token]
+        token = rest[size - 1].card.resource if len(rest) > size else ""
+        return pb.ListModelsResponse(models=[self.describe(model) for model in rest[:size]], next_page_token=token)
 
-    def _describe(self, model: Served) -> pb.ModelInfo:
-        return serde.card_to_pb(model.card, self._calls.limits, self._deterministic)
+    def describe(self, model: Served) -> pb.ModelInfo:
+        """As callers are told of it."""
+        aliased = self._calls.catalog.is_aliased(model)
+        return serde.card_to_pb(model.card, self._calls.limits, self._deterministic, aliased)
 
 
 def _deadline(context: Context) -> Deadline:

@@ -18,6 +18,8 @@ from plaudit.telemetry.tracing import ExportSettings
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+"""Of a model."""
 KINDS = ("model", "rule", "callable", "human", "ensemble")
 
 
@@ -77,7 +79,7 @@ class HumanSettings:
 class ModelSettings:
     """One model: exactly one of `model`, `rule`, `callable`, `human` and `ensemble`."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     model: str | None = None  # a folder in Hugging Face format, or a name on the hub
     rule: Annotated[DigitsSettings | KeywordSettings, Field(discriminator="kind")] | None = None
     callable: CallableSettings | None = None
@@ -121,6 +123,7 @@ class ServerSettings:
     address: str = "127.0.0.1:50051"  # gRPC; port 0 takes any free one
     http_address: str = "127.0.0.1:9090"  # /metrics and /health
     forms: FormSettings | None = None  # HTTP for clients of other servers (docs/forms.md); `{}` is enough
+    model_roots: tuple[Path, ...] = ()  # below which keys with the scope `admin` may load more models (docs/models.md)
     keys: Path | None = None  # of API keys, written by `plaudit keys`; null: nobody is asked for one
     tls: TlsSettings | None = None  # null: in the clear
     quota: QuotaSettings | None = None  # of each client whose key has none of its own; null: no bound
@@ -143,6 +146,8 @@ class ServerSettings:
         if twice:
             raise ValueError(f"two models are named '{twice[0]}'")
         _check_members(self.models)
+        if self.model_roots and self.keys is None:
+            raise ValueError("model_roots: set keys too: only who has one with the scope admin may load models")
         if self.forms is not None:
             self.forms.check({model.name for model in self.models})
             self.check_reach("forms.address", self.forms.address)

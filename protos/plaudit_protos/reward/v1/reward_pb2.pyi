@@ -989,6 +989,7 @@ class ModelInfo(_message.Message):
     SCORES_TOKENS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
+    ALIASED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `models/{model}/versions/{version}`."""
     display_name: _builtins.str
@@ -1001,6 +1002,8 @@ class ModelInfo(_message.Message):
     """True when every item is scored in a forward of its own, on a fixed number of threads."""
     scores_tokens: _builtins.bool
     """True for a model that `ScoreTokens` takes; any other is one for `Score` and `RankCandidates`."""
+    aliased: _builtins.bool
+    """Whether `models/{model}` alone stands for this version."""
     @_builtins.property
     def provenance(self) -> Global___ModelProvenance:
         """What made the scores."""
@@ -1035,10 +1038,11 @@ class ModelInfo(_message.Message):
         scores_tokens: _builtins.bool = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
         drift: Global___Drift | None = ...,
+        aliased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "limits", b"limits", "load_time", b"load_time", "provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deterministic", b"deterministic", "display_name", b"display_name", "drift", b"drift", "limits", b"limits", "load_time", b"load_time", "members", b"members", "name", b"name", "provenance", b"provenance", "scores_tokens", b"scores_tokens", "tokenizer_sha256", b"tokenizer_sha256", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliased", b"aliased", "deterministic", b"deterministic", "display_name", b"display_name", "drift", b"drift", "limits", b"limits", "load_time", b"load_time", "members", b"members", "name", b"name", "provenance", b"provenance", "scores_tokens", b"scores_tokens", "tokenizer_sha256", b"tokenizer_sha256", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

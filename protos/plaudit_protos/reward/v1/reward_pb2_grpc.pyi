@@ -58,7 +58,7 @@ class RewardServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_reward_pb2.GetModelRequest, _reward_pb2.GetModelResponse]
     """Describes one model: what it is, and how much of what it takes."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_reward_pb2.ListModelsRequest, _reward_pb2.ListModelsResponse]
-    """Lists the models this server serves, by name."""
+    """Lists the models this server serves, version by version, by name."""
 
 @_typing.type_check_only
 class RewardServiceAsyncStub(RewardServiceStub):
@@ -78,7 +78,7 @@ class RewardServiceAsyncStub(RewardServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_reward_pb2.GetModelRequest, _reward_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model: what it is, and how much of what it takes."""
     ListModels: _aio.UnaryUnaryMultiCallable[_reward_pb2.ListModelsRequest, _reward_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models this server serves, by name."""
+    """Lists the models this server serves, version by version, by name."""
 
 class RewardServiceServicer(metaclass=_abc_1.ABCMeta):
     """Scores prompt-response pairs with the models it serves."""
@@ -125,6 +125,6 @@ class RewardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reward_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reward_pb2.ListModelsResponse, _abc.Awaitable[_reward_pb2.ListModelsResponse]]:
-        """Lists the models this server serves, by name."""
+        """Lists the models this server serves, version by version, by name."""
 
 def add_RewardServiceServicer_to_server(servicer: RewardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

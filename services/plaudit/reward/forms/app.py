@@ -114,7 +114,7 @@ class Gateway:
         token = query.get("page_token", query.get("pageToken", ""))
         wanted = pb.ListModelsRequest(page_size=int(size), page_token=token)
         page = await self._servicer.ListModels(wanted, native.Until(exchange.deadline))
-        cards = {model.card.name: model.card for model in self._calls.catalog.all()}
+        cards = {name: model.card for name, model in self._calls.catalog.aliases().items()}
         first = self._calls.catalog.find(self._settings.model).card.name
         return JSONResponse(native.listed(page, self._settings.names, cards, first))
 

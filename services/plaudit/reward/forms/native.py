@@ -90,7 +90,7 @@ def listed(
 
     Scripts take the first of the list, so that is the model which answers where none is named.
     """
-    shown = [model.name.split("/")[1] for model in page.models]
+    shown = list(dict.fromkeys(model.name.split("/")[1] for model in page.models))
     shown = sorted(shown, key=lambda name: name != first)
     shown += [other for other, name in names.items() if name in shown]
     data = [openai(name, cards[names.get(name, name)]) for name in shown]

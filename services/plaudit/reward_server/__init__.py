@@ -4,11 +4,12 @@ with ready(settings.reward) as (client, model):
     results = client.score([score_item(prompt, response)])
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -31,6 +32,8 @@ from plaudit_client import (
     Unauthenticated,
 )
 from plaudit_client import Message as Turn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -64,18 +67,23 @@ def ready(server: RewardServerSettings) -> Iterator[tuple[RewardClient, ModelInf
 
 def open_client(server: RewardServerSettings) -> RewardClient:
     """A client that has asked nothing yet; whoever opens it closes it. Raises ConfigurationError."""
+    opened = partial(RewardClient, server.address, model=server.model, timeout=server.timeout_s)
+    return shown_to(server.address, opened, server.api_key_file, server.tls)
+
+
+def shown_to(address: str, opened: Callable[..., T], api_key_file: Path | None, tls: RewardTlsSettings | None) -> T:
+    """`opened(api_key=, tls=)`, a client of `address`, with what the files hold. Raises ConfigurationError."""
     try:
-        key = server.api_key_file.read_text(encoding="utf-8").strip() if server.api_key_file else None
-        tls = Tls(**asdict(server.tls)) if server.tls else None
-        return RewardClient(server.address, model=server.model, timeout=server.timeout_s, api_key=key, tls=tls)
+        key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else None
+        return opened(api_key=key, tls=Tls(**asdict(tls)) if tls else None)
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename} cannot be read ({error.strerror}): see api_key_file and tls"
         ) from None
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{server.api_key_file} is no text: it holds an API key and nothing else") from None
+        raise ConfigurationError(f"{api_key_file} is no text: it holds an API key and nothing else") from None
     except ValueError as error:
-        raise ConfigurationError(f"reward server {server.address}: {error}") from None
+        raise ConfigurationError(f"reward server {address}: {error}") from None
 
 
 @contextmanager
