@@ -1,19 +1,17 @@
 """Two servers behind one name: what a caller notices when one dies, goes, or comes."""
 
-import socket
-import socketserver
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from plaudit_client import RewardClient, Score, ScoreItem, TextPair, channel
 
+from .names import name_server
 from .processes import Served, process
 from .serving import DIGITS
 
@@ -140,35 +138,3 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-class NameServer(socketserver.UDPServer):
-    """DNS: answers every question for an IPv4 address with the same ones."""
-
-    def __init__(self, addresses: list[str]) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.addresses = addresses
-        self.address = f"127.0.0.1:{self.server_address[1]}"
-
-
-class Answer(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        query, reply_to = self.request
-        end = query.index(b"\0", 12) + 5  # the name, its type and its class
-        (kind,) = struct.unpack(">H", query[end - 4 : end - 2])
-        found = self.server.addresses if kind == 1 else []
-        head = query[:2] + struct.pack(">HHHHH", 0x8180, 1, len(found), 0, 0)
-        records = (struct.pack(">HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(one) for one in found)
-        reply_to.sendto(head + query[12:end] + b"".join(records), self.client_address)
-
-
-@contextmanager
-def name_server(addresses: list[str]) -> Iterator[NameServer]:
-    with NameServer(addresses) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
