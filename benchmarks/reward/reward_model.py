@@ -17,9 +17,9 @@ from plaudit.reward.rendering import Rendering
 VOCABULARY, LONGEST = 30_522, 256
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, seed: int = 0) -> Path:
     """Writes the model, its tokenizer and its `plaudit_reward.json` into `folder`."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=VOCABULARY, hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=12,
         pad_token_id=0,
