@@ -175,8 +175,9 @@ SERVING: Rows = {
             "calls": 'plaudit:reward_call_errors:ratio_rate5m{namespace="$namespace"}',
             "items": 'plaudit:reward_item_errors:ratio_rate5m{namespace="$namespace"}',
         }),
-        Panel("Time of a call", "s",
-              quantiles('plaudit_reward_request_duration_seconds{@, method="Score"}', 0.5, 0.95, 0.99)),
+        Panel("Time of a call", "s", quantiles(
+            'plaudit_reward_request_duration_seconds{@, method!~".*Models?|UpdateAlias"}', 0.5, 0.95, 0.99,
+        )),
         Panel("Parts of a call", "s", quantiles("plaudit_reward_stage_duration_seconds{@}", 0.95, by="stage")),
         Panel("Items by their outcome", "none", {
             "{{model}} {{outcome}}": "sum by (model, outcome) (rate(plaudit_reward_items_total{@}[$__rate_interval]))",
@@ -243,6 +244,9 @@ SERVING: Rows = {
             "{{model}} {{version}} {{digest}} {{dtype}}":
             "count by (model, version, digest, dtype) (plaudit_reward_model_info{@})",
         }, about="Replicas with it. Two digests of one model: a rollout is under way, or has stopped half way."),
+        Panel("What names stand for", "none", {
+            "{{model}} {{version}}": "count by (model, version) (plaudit_reward_model_aliased{@})",
+        }),
         Panel("Time to load", "s", {"{{pod}} {{model}}": "plaudit_reward_model_load_seconds{@}"}),
         Panel("Memory", "bytes", {"{{pod}}": 'process_resident_memory_bytes{@, job="plaudit-reward"}'}),
         Panel("Processor", "none", {
