@@ -8,6 +8,7 @@ import pytest
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodOptions
 
+from plaudit_protos.reward.v1 import admin_pb2
 from plaudit_protos.reward.v1 import reward_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,8 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
 
 
 def test_every_field_says_how_it_behaves():
-    fields = [field for message in pb.DESCRIPTOR.message_types_by_name.values() for field in message.fields]
+    messages = [message for file in (pb, admin_pb2) for message in file.DESCRIPTOR.message_types_by_name.values()]
+    fields = [field for message in messages for field in message.fields]
     assert fields
     for field in fields:
         assert len(field.GetOptions().Extensions[field_behavior_pb2.field_behavior]) == 1, field.full_name
@@ -39,6 +41,8 @@ def test_every_field_says_how_it_behaves():
 def test_every_method_may_be_repeated():
     for method in pb.DESCRIPTOR.services_by_name["RewardService"].methods:
         assert method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS, method.name
+    for method in admin_pb2.DESCRIPTOR.services_by_name["ModelAdminService"].methods:
+        assert method.GetOptions().idempotency_level == MethodOptions.IDEMPOTENT, method.name
 
 
 def test_rewards_know_absence_from_zero():
