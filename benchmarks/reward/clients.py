@@ -24,13 +24,13 @@ class Call(Protocol):
     async def __call__(self, request: bytes, within: float | None = None) -> str: ...
 
 
-def connect(kind: Kind, address: str, clients: int) -> AbstractAsyncContextManager[Sequence[Call]]:
+def connect(kind: Kind, address: str, clients: int, key: str = "") -> AbstractAsyncContextManager[Sequence[Call]]:
     """A call for each client, connected."""
-    return _grpc(address, clients) if kind == "grpc" else _http(address, clients)
+    return _grpc(address, clients, key) if kind == "grpc" else _http(address, clients)
 
 
 @asynccontextmanager
-async def _grpc(address: str, clients: int) -> AsyncIterator[Sequence[Call]]:
+async def _grpc(address: str, clients: int, key: str) -> AsyncIterator[Sequence[Call]]:
     """A few channels that the clients share; bytes in, bytes out, no message is made or read."""
     async with contextlib.AsyncExitStack() as stack:
         own = [("grpc.use_local_subchannel_pool", 1)]  # else all channels would share one connection
@@ -38,16 +38,18 @@ async def _grpc(address: str, clients: int) -> AsyncIterator[Sequence[Call]]:
         for channel in channels:
             await stack.enter_async_context(channel)
             await channel.channel_ready()
-        calls = [_grpc_call(channel) for channel in channels]
+        calls = [_grpc_call(channel, key) for channel in channels]
         yield list(itertools.islice(itertools.cycle(calls), clients))
 
 
-def _grpc_call(channel: grpc.aio.Channel) -> Call:
+def _grpc_call(channel: grpc.aio.Channel, key: str) -> Call:
     method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SCORE)
+
+    metadata = (("authorization", f"Bearer {key}"),) if key else None
 
     async def call(request: bytes, within: float | None = None) -> str:
         try:
-            await method(request, timeout=within)
+            await method(request, timeout=within, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return error.code().name
         return "OK"

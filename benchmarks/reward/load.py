@@ -35,6 +35,7 @@ class Load:
     rate: float | None = None  # requests a second, for `seconds`
     seconds: float = 0.0
     timeouts: Sequence[float] = ()  # seconds each request may take, used in turn; none: no deadline
+    key: str = ""  # the API key that gRPC's requests carry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class Generator:
 
     async def measure(self) -> Outcome:
         """The whole load."""
-        async with connect(self._load.kind, self._load.address, self._load.clients) as calls:
+        async with connect(self._load.kind, self._load.address, self._load.clients, self._load.key) as calls:
             cpu, self._began = time.process_time(), time.monotonic()
             await (self._closed(calls) if self._load.rate is None else self._open(calls))
         return Outcome(
