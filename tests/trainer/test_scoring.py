@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
+from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed, WouldEndAgain
 from plaudit.trainer.scoring import RemoteScorer
 from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import Message, Prompt, RolloutRequest, Trajectory
@@ -107,6 +107,16 @@ def test_rewards_of_another_model_end_the_run() -> None:
         server.model = dataclasses.replace(server.model, provenance=other)
         with pytest.raises(RunFailed, match=r"answers with models/fake/versions/2 now.*of models/fake/versions/1"):
             one.score([trajectory("ab")])
+
+
+def test_a_run_keeps_the_version_that_it_began_with() -> None:
+    with FakeRewardServer(length) as server:
+        one = scorer(server)
+        assert one.wait_until_ready()["reward"].name == "models/fake/versions/1"
+        server.model = dataclasses.replace(server.model, name="models/fake/versions/2")
+        with pytest.raises(WouldEndAgain, match=r"rewards of models/fake/versions/1, and its server has that no more"):
+            one.score([trajectory("ab")])
+        one.close()
 
 
 def test_several_services_add_up_by_weight_and_each_is_reported() -> None:

@@ -41,7 +41,8 @@ def resume(folder: Path, fresh: RunState, loop: Loop) -> tuple[RunState, Path | 
         if (before := state.reward_models.get(name, {})) != model:
             raise ConfigurationError(
                 f"{found} was trained against {_shown(before)}, but the server of '{name}' has {_shown(model)}: serve "
-                "that one, or give this run a folder of its own (folder=...)"
+                "that one, ask for its version where it is loaded beside the other (reward.model), or give this run a "
+                "folder of its own (folder=...)"
             )
     for key, digest in fresh.data.items():
         if state.data.get(key) != digest:

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
+from dataclasses import replace
 from threading import Lock
 
 from plaudit.errors import ConfigurationError, RunFailed, WouldEndAgain
 from plaudit.reward_server import errors_explained, open_client, score_item
 from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import ScoredTrajectory, Trajectory
-from plaudit_client import ModelInfo, Score, ScoreFailure, ScoreItem, ServerUnavailable
+from plaudit_client import ModelInfo, ModelNotFound, Score, ScoreFailure, ScoreItem, ServerUnavailable
 
 LOOK_SECONDS = 0.5
 MOST_AT_ONCE = 64
@@ -30,10 +31,15 @@ class RewardService:
         self._model = ""  # the one that was there at the start
 
     def wait_until_ready(self) -> ModelInfo:
-        """The model that will be asked, once its server answers. Raises as `errors_explained`."""
+        """The model that will be asked, once its server answers. Raises as `errors_explained`.
+
+        From then on that version is asked for: a name may be moved to another one, whose scores are on another scale.
+        """
         with errors_explained():
             model = self.client.wait_until_ready(self._settings.startup_timeout_s)
         self._model = model.name
+        self.client.close()
+        self.client = open_client(replace(self._settings, model=model.name))
         if self._settings.pessimism and not model.members:
             raise ConfigurationError(
                 f"{self._name}: pessimism needs an ensemble, and {model.name} is a single model: serve several of them "
@@ -45,14 +51,25 @@ class RewardService:
         """One answer for each. A server that went away is waited for, and asked once more when it is back."""
         with errors_explained():
             try:
-                results = self.client.score(items)
-            except ServerUnavailable:
-                self.client.wait_until_ready(self._settings.startup_timeout_s)
-                results = self.client.score(items)
+                results = self._persist(items)
+            except ModelNotFound as error:
+                if not self._model:
+                    raise
+                raise WouldEndAgain(
+                    f"this run has rewards of {self._model}, and its server has that no more ({error}): serve that one "
+                    "again, or load it there, then the same command goes on"
+                ) from None
         for result in results:
             if isinstance(result, Score):
                 self._check_model(result.model.name)
         return results
+
+    def _persist(self, items: Sequence[ScoreItem]) -> Sequence[Score | ScoreFailure]:
+        try:
+            return self.client.score(items)
+        except ServerUnavailable:
+            self.client.wait_until_ready(self._settings.startup_timeout_s)
+            return self.client.score(items)
 
     def read(self, score: Score) -> tuple[float, dict[str, float]]:
         """(what it adds to the reward, what is reported of it)."""
