@@ -21,6 +21,7 @@ import grpc
 from plaudit_client import serde
 from plaudit_client.channel import open_channel
 from plaudit_client.credentials import Tls, key_metadata
+from plaudit_client.errors import InvalidRequest
 from plaudit_client.status import from_rpc
 from plaudit_client.types import ModelInfo
 from plaudit_protos.reward.v1 import admin_pb2 as pb
@@ -110,7 +111,10 @@ class ModelAdmin:
         try:
             yield
         except grpc.RpcError as error:
-            raise from_rpc(error, self.address) from None
+            explained = from_rpc(error, self.address)
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                explained = InvalidRequest(f"reward server {self.address} has no model_roots: it loads no other models")
+            raise explained from None
 
 
 def _resource(name: str) -> str:

@@ -18,17 +18,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from plaudit.addresses import split_address
 from plaudit.errors import ConfigurationError
 from plaudit.reward_server import RewardTlsSettings, errors_explained, shown_to
 from plaudit.settings import STRICT, of_arguments
 from plaudit.visible import visible
-from plaudit_client import ModelInfo
 from plaudit_client.admin import ModelAdmin
 
 
@@ -61,7 +56,7 @@ class NameSettings(ListSettings):
 
 def run(target: str, arguments: list[str]) -> int:
     """Returns the exit code."""
-    action, *rest = arguments or ["list"]
+    action, *rest = arguments if arguments and "=" not in arguments[0] else ["list", *arguments]
     if action not in ACTIONS:
         raise ConfigurationError(f"no action '{action}': {', '.join(ACTIONS)}")
     kind, act = ACTIONS[action]
@@ -74,17 +69,14 @@ def run(target: str, arguments: list[str]) -> int:
 
 
 def _list(admin: ModelAdmin, _: ListSettings) -> None:
-    table = Table(title=f"Models of {admin.address}", box=box.SIMPLE, show_edge=False)
-    for column in ("version", "its name's", "", "dtype", "loaded (UTC)"):
-        table.add_column(column, overflow="fold")
-    for model in admin.models():
-        table.add_row(*(Text(visible(cell)) for cell in _cells(model)))
-    Console().print(table)
-
-
-def _cells(model: ModelInfo) -> tuple[str, ...]:
-    loaded = model.load_time.strftime("%Y-%m-%d %H:%M:%S") if model.load_time else ""
-    return model.name, "yes" if model.aliased else "", model.display_name, model.provenance.dtype, loaded
+    """A line each, which other programs can read too."""
+    models = admin.models()
+    widest = max(len(model.name) for model in models)
+    print(f"{admin.address}:")
+    for model in models:
+        named = "aliased" if model.aliased else ""
+        loaded = model.load_time.strftime("%Y-%m-%d %H:%M:%S") if model.load_time else ""
+        print(visible(f"{model.name:{widest}}  {named:7}  {model.provenance.dtype:8}  {loaded}").rstrip())
 
 
 def _load(admin: ModelAdmin, asked: LoadSettings) -> None:

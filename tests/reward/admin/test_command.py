@@ -33,9 +33,9 @@ def test_an_operator_loads_names_and_unloads_models_from_the_command_line(tmp_pa
         return "".join(capsys.readouterr())
 
     with process(tmp_path / "server", models=models, **own) as server:
-        assert len(re.findall(r"models/\S+ +yes", told("list"))) == 2
+        assert told("list").count("  aliased  ") == 2
         new = re.search(r"(models/helpful/versions/\w+) is served", told("load", "name=helpful", "folder=two"))[1]
-        assert len(re.findall(r"models/\S+ +yes", told("list"))) == 2
+        assert told("list").count("  aliased  ") == 2
         assert f"models/helpful stands for {new}" in told("alias", f"name={new}")
         assert "update that alias first" in told("unload", f"name={new}", code=2)
         with RewardClient(server.address, model="models/helpful", api_key=key.read_text().strip()) as client:
@@ -48,6 +48,14 @@ def test_an_operator_loads_names_and_unloads_models_from_the_command_line(tmp_pa
             with pytest.raises(InvalidRequest, match="update that alias first") as error:
                 admin.unload(new)
             assert error.value.reason == "MODEL_IN_USE"
+        server.end()
+
+
+def test_a_server_without_roots_says_so(tmp_path, key, capsys):
+    with process(tmp_path / "server", models=[DIGITS], keys=str(tmp_path / "keys.yaml")) as server:
+        load = ["load", "name=m", "folder=m", f"api_key_file={key}"]
+        assert main(["models", server.address, *load]) == 2
+        assert "has no model_roots" in capsys.readouterr().err
         server.end()
 
 
