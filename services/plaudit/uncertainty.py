@@ -59,10 +59,30 @@ def clustered_mean(values: npt.ArrayLike, groups: Sequence[Hashable]) -> Estimat
     is unknown. The estimate's n counts the values. (K.-Y. Liang and S. L. Zeger, Longitudinal data analysis using
     generalized linear models, 1986.)
     """
-    array = np.asarray(values, np.float64)
-    sums = group_sums(array - array.mean(), groups)
-    n, many = len(array), len(sums)
-    return Estimate(float(array.mean()), math.sqrt((sums**2).sum() * many / (many - 1)) / n if many > 1 else None, n)
+    return weighted_means([(1.0, values, groups)])
+
+
+def weighted_means(parts: Sequence[tuple[float, npt.ArrayLike, Sequence[Hashable]]]) -> Estimate:
+    """The sum of weight x mean over parts: a weight, at least one value (n,), and their groups (n,).
+
+    A group may have values in several parts, and what it adds to all of them hangs together; of parts that share no
+    group the squared errors add up. The error is unknown where one part has a single group. n counts all values.
+    """
+    arrays = [np.asarray(values, np.float64) for _, values, _ in parts]
+    value = sum(weight * array.mean() for (weight, _, _), array in zip(parts, arrays, strict=True))
+    n = sum(map(len, arrays))
+    if any(len(set(groups)) < 2 for _, _, groups in parts):
+        return Estimate(float(value), None, n)
+    pulls = [weight * _pulls(array, groups) for (weight, _, groups), array in zip(parts, arrays, strict=True)]
+    sums = group_sums(np.concatenate(pulls), [group for _, _, groups in parts for group in groups])
+    return Estimate(float(value), math.sqrt((sums**2).sum()), n)
+
+
+def _pulls(values: npt.NDArray[np.float64], groups: Sequence[Hashable]) -> npt.NDArray[np.float64]:
+    """(n,) how far each value moves the mean of all, scaled as the sample variance is: by m / (m - 1) of m groups."""
+    many = len(set(groups))
+    pulls: npt.NDArray[np.float64] = (values - values.mean()) * (math.sqrt(many / (many - 1)) / len(values))
+    return pulls
 
 
 def group_sums(values: npt.ArrayLike, groups: Sequence[Hashable]) -> npt.NDArray[np.float64]:
