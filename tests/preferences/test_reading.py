@@ -156,3 +156,26 @@ def test_what_was_said_hangs_together_by_prompt_or_of_one_prompt_by_response():
     sides = [Side("p", "a"), Side("p", "a"), Side("p", "b")]
     assert together(sides) == ["a", "a", "b"]
     assert together([*sides, Side("q", "a")]) == ["p", "p", "p", "q"]
+
+
+def test_of_lists_each_of_the_first_is_better_than_each_of_the_others():
+    ranking = ranking_of(row(prompt="Hi", chosen=["a", "b"], rejected=["c"], subset="s"))
+    assert [sides(one) for one in ranking.preferences] == [[("Hi", "a"), ("Hi", "c")], [("Hi", "b"), ("Hi", "c")]]
+    assert [sides(one) for one in ranking.tied] == [[("Hi", "a"), ("Hi", "b")]]
+    assert ranking.subset == "s"
+    turns = [turn("user", "Hi")]
+    assert sides(only(prompt=turns, chosen=["a"], rejected=["c"])) == [((ASKED,), "a"), ((ASKED,), "c")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"prompt": "Hi", "chosen": ["a"], "rejected": []}, "'rejected' is an empty list"),
+        ({"prompt": "Hi", "chosen": ["a"], "rejected": "c"}, "'rejected' must be a list"),
+        ({"prompt": "Hi", "chosen": [turn("user", "Hi"), "a"], "rejected": ["c"]}, r"'chosen\[0\]' must be text"),
+        ({"chosen": ["a"], "rejected": ["c"]}, "'prompt' is missing"),
+    ],
+)
+def test_lists_that_are_none_are_named(fields, problem):
+    with pytest.raises(ConfigurationError, match=rf"data.jsonl:7: {problem}"):
+        ranking_of(row(**fields))

@@ -2,6 +2,7 @@
 
     {prompt, chosen, rejected}            texts; or a prompt of messages with answers as texts or messages
     {chosen, rejected}                    whole transcripts as in hh-rlhf, or whole conversations as lists of messages
+    {prompt, chosen, rejected}            of lists of texts: each one of the first is better than each of the others
     {prompt, responses, ranks}            a lower rank is better; every pair of unequal ranks is one preference, every
                                           pair of equal ones a tie, which is left out unless asked for
     margin                                optional: how much better the better one of a pair is (at least 0)
@@ -123,6 +124,8 @@ def ranking_of(row: Row) -> Ranking:
     """One row, in whichever shape. ConfigurationError where it has none of them."""
     if "responses" in row:
         return _ranked(row)
+    if any(isinstance(row.get(field), list) and str in map(type, row[field]) for field in ("chosen", "rejected")):
+        return _several(row)
     read = _implicit if row.get("prompt") is None else _explicit
     return _told(row, (read(row, "chosen"), read(row, "rejected")), (1, 2))
 
@@ -135,6 +138,21 @@ def _ranked(row: Row) -> Ranking:
     candidates = Row({f"responses[{index}]": text for index, text in enumerate(responses)}, row.where)
     sides = tuple(Side(row.prompt(), candidates.text(field)) for field in candidates)
     return _told(row, sides, tuple(map(places.number, places)))
+
+
+def _several(row: Row) -> Ranking:
+    """Lists of answers, as in RewardBench 2: the chosen ones are alike, and so are the rejected ones."""
+    better, worse = (_texts(row, field) for field in ("chosen", "rejected"))
+    sides = tuple(Side(row.prompt(), text) for text in (*better, *worse))
+    return _told(row, sides, (1,) * len(better) + (2,) * len(worse))
+
+
+def _texts(row: Row, field: str) -> list[str]:
+    texts = row.require(field, list)
+    if not texts:
+        raise row.error(field, "is an empty list: it has at least one answer")
+    entries = Row({f"{field}[{index}]": text for index, text in enumerate(texts)}, row.where)
+    return [entries.text(entry) for entry in entries]
 
 
 def _told(row: Row, sides: tuple[Side, ...], ranks: tuple[float, ...]) -> Ranking:
