@@ -17,6 +17,7 @@ from plaudit.rows import DataSettings
 from plaudit.visible import visible
 from plaudit_client import Conversation, ScoreFailure
 from plaudit_client.fake import FakeRewardServer
+from tests.evaluation.eval_helpers import text_of, write_rows
 from tests.reward import tiny_models
 
 ROWS = [
@@ -25,16 +26,6 @@ ROWS = [
     {"prompt": "Hi", "chosen": "well", "rejected": "hmm", "subset": "hard"},
     {"chosen": "\n\nHuman: Hi\n\nAssistant: no", "rejected": "\n\nHuman: Bye\n\nAssistant: yes"},
 ]
-
-
-def write_rows(tmp_path, rows):
-    path = tmp_path / "preferences.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-def text_of(item):
-    return item.input.messages[-1].content if isinstance(item.input, Conversation) else item.input.response
 
 
 def count_yes(item):
@@ -195,6 +186,12 @@ def test_a_folder_gives_table_json_and_markdown(tmp_path, capsys):
     [
         ({}, "give either `reward`"),
         ({"reward": {}, "folder": "x"}, "give either `reward`"),
+        ({"reward": {}, "ensemble": {"members": ["a", "b"]}}, "give either `reward`"),
+        ({"ensemble": {"members": ["a", "a"]}}, "ensemble names a member twice"),
+        ({"ensemble": {"members": ["/no/such/folder", "b"]}}, "/no/such/folder has no plaudit_reward.json"),
+        ({"folder": "x", "benchmark": "rewardbench"}, "'subset' is 'easy': RewardBench has alpacaeval-easy"),
+        ({"folder": "x", "benchmark": "rewardbench3"}, "'benchmark' is 'rewardbench3'"),
+        ({"folder": "x", "format": "yaml"}, "'format' is 'yaml'"),
         ({"folder": "/no/such/folder"}, "/no/such/folder has no plaudit_reward.json"),
     ],
 )

@@ -2,51 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plaudit.evaluation import rewardbench
+from plaudit.evaluation.benchmark import Benchmark
+from plaudit.evaluation.comparing import Accuracy
 from plaudit.preferences.agreement import Agreement
 from plaudit.uncertainty import Estimate
 from plaudit.visible import cell, visible
 
-if TYPE_CHECKING:
-    from plaudit.evaluation.accuracy import Accuracy
-
 MOST_ANNOTATORS = 30
 """That have a line: those who judged most."""
-COLUMNS = ("pairs", "accuracy %", "ties wrong", "length rule", "gain over it [95 %]")
+ACCURACY, TIES_WRONG, LENGTH_RULE = "accuracy %", "ties wrong", "length rule"
+GAIN_WITHIN, GAIN = "gain over it [95 %]", "over length"
+COLUMNS = (ACCURACY, TIES_WRONG, LENGTH_RULE, GAIN_WITHIN)
+NARROWER = ((ACCURACY, TIES_WRONG, LENGTH_RULE, GAIN), (ACCURACY, GAIN))
+WITHIN = "· "
+"""Before the name of what a line above is made of."""
 
 
-def as_table(found: Accuracy) -> Table:
-    """For the terminal."""
-    title, caption = (Text(text) for text in (f"Agreement with preferences: {found.model}", _caption(found)))
-    table = Table(title=title, caption=caption, box=box.SIMPLE, show_edge=False)
-    table.add_column("", no_wrap=True)
-    for column in COLUMNS:
+class Line(NamedTuple):
+    """Of the table."""
+
+    name: str
+    row: Agreement
+
+
+def as_table(found: Accuracy, width: int | None = None) -> Table:
+    """For the terminal: of the columns as many as have room in `width`, and what is left out is said."""
+    tables = [_table(found, columns) for columns in (COLUMNS, *NARROWER)]
+    wide = Console(width=10_000)
+    fitting = (table for table in tables if width is None or wide.measure(table).maximum <= width)
+    return next(fitting, tables[-1])
+
+
+def _table(found: Accuracy, columns: tuple[str, ...]) -> Table:
+    left_out = [column for column in COLUMNS if column not in columns]
+    more = f" A wider terminal shows: {', '.join(left_out)}." if left_out else ""
+    title, caption = (Text(visible(text)) for text in (_title(found), _caption(found) + more))
+    table = Table(title=title, caption=caption, box=box.SIMPLE, show_edge=False, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for column in (found.unit, *columns):
         table.add_column(column, justify="right", overflow="fold")  # on a narrow terminal in several lines, never cut
-    for name, row in _rows(found):
-        table.add_row(*(Text(text) for text in (visible(name), *_cells(row))))
+    for line in _lines(found):
+        table.add_row(*(Text(text) for text in (visible(line.name), *_cells(line.row, columns))))
     return table
 
 
 def as_markdown(found: Accuracy) -> str:
     """For a note or a pull request."""
-    lines = [f"# Agreement with preferences: {found.model}", ""]
-    lines += [f"|  | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-    lines += [f"| {cell(name)} | {' | '.join(_cells(row))} |" for name, row in _rows(found)]
-    return "\n".join([*lines, "", _caption(found), ""])
+    columns = (found.unit, *COLUMNS)
+    lines = [f"# {visible(_title(found))}", ""]
+    lines += [f"|  | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    lines += [f"| {cell(line.name)} | {' | '.join(_cells(line.row))} |" for line in _lines(found)]
+    return "\n".join([*lines, "", visible(_caption(found)), ""])
 
 
 def as_dict(found: Accuracy) -> dict[str, Any]:
     """For programs: every estimate with its standard error, n and 95 % interval."""
     return {
         "model": found.model,
+        "unit": found.unit,
         "overall": _agreement(found.overall),
+        "members": _agreements(found.members),
+        "benchmark": None if found.benchmark is None else _benchmark(found.benchmark),
         "subsets": _agreements(found.subsets),
         "annotators": _agreements(found.annotators),
         "groups": _agreements(found.groups),
@@ -56,19 +82,49 @@ def as_dict(found: Accuracy) -> dict[str, Any]:
     }
 
 
-def _rows(found: Accuracy) -> list[tuple[str, Agreement]]:
+def _title(found: Accuracy) -> str:
+    return f"Agreement with {'preferences' if found.benchmark is None else found.benchmark.name}: {found.model}"
+
+
+def _lines(found: Accuracy) -> Iterator[Line]:
+    yield Line("all", found.overall)
+    yield from (Line(WITHIN + _short(name), row) for name, row in found.members.items())
+    if found.benchmark is None:
+        yield from (Line(name, row) for name, row in found.subsets.items())
+    else:
+        yield from _benchmark_lines(found.benchmark, found.subsets)
+    yield from (Line(name, row) for name, row in found.groups.items())
     often = sorted(found.annotators, key=lambda name: -(found.annotators[name].accuracy.n or 0))[:MOST_ANNOTATORS]
-    shown = [(name, found.annotators[name]) for name in sorted(often)]
-    return [("all", found.overall), *found.subsets.items(), *found.groups.items(), *shown]
+    yield from (Line(name, found.annotators[name]) for name in sorted(often))
 
 
-def _cells(row: Agreement) -> tuple[str, ...]:
-    accuracies = (row.accuracy, row.accuracy_ties_wrong, row.length_rule)
-    return (
-        str(row.accuracy.n),
-        *(f"{one.scaled(100):.1f}" for one in accuracies),
-        _with_interval(row.gain.scaled(100)),
-    )
+def _benchmark_lines(benchmark: Benchmark, subsets: Mapping[str, Agreement]) -> Iterator[Line]:
+    """The score, each section with its subsets, and what is in no section."""
+    if benchmark.total is not None:
+        yield Line(benchmark.name, benchmark.total)
+        yield from (Line(WITHIN + _short(name), row) for name, row in benchmark.members.items())
+    for section, row in benchmark.sections.items():
+        yield Line(section, row)
+        yield from (Line(WITHIN + name, subsets[name]) for name in benchmark.subsets.get(section, ()))
+    inside = {*benchmark.sections, *(name for names in benchmark.subsets.values() for name in names)}
+    yield from (Line(name, row) for name, row in subsets.items() if name not in inside)
+
+
+def _short(name: str) -> str:
+    """A member's, where it is models/{model}/versions/{version} or a folder with its version."""
+    return name.removeprefix("models/").partition("/versions/")[0].partition(" (version ")[0]
+
+
+def _cells(row: Agreement, columns: tuple[str, ...] = COLUMNS) -> tuple[str, ...]:
+    """The count, and what stands in these columns."""
+    shown = {
+        ACCURACY: f"{row.accuracy.scaled(100):.1f}",
+        TIES_WRONG: f"{row.accuracy_ties_wrong.scaled(100):.1f}",
+        LENGTH_RULE: f"{row.length_rule.scaled(100):.1f}",
+        GAIN: f"{row.gain.scaled(100):+.1f}",
+        GAIN_WITHIN: _with_interval(row.gain.scaled(100)),
+    }
+    return (str(row.accuracy.n), *(shown[column] for column in columns))
 
 
 def _with_interval(gain: Estimate) -> str:
@@ -79,17 +135,42 @@ def _with_interval(gain: Estimate) -> str:
 
 
 def _caption(found: Accuracy) -> str:
-    text = "± is one standard error, over prompts. The length rule picks the longer answer. "
-    text += f"{found.overall.ties} ties count half."
+    text = "" if found.benchmark is None else f"{_verdict(found.benchmark)} "
+    text += "± is one standard error, over prompts. The length rule picks the longer answer. "
+    text += f"{found.overall.ties} ties count {'half' if found.unit == 'pairs' else 'in part'}."
     if found.unseen_people is not None:
         people = f"{found.unseen_people.n} unseen {'person' if found.unseen_people.n == 1 else 'people'}"
         text += f" Of {people}, each counted once: {found.unseen_people.scaled(100):.1f} %, with its ± over people."
     if (more := len(found.annotators) - MOST_ANNOTATORS) > 0:
         text += f" {more} annotators with fewer pairs have no line."
+    if found.benchmark is None and found.subsets and set(found.subsets) <= set(rewardbench.KNOWN):
+        text += f" All subsets are {rewardbench.NAME}'s: benchmark: rewardbench adds its sections and score."
     if found.missing_pairs:
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.missing.most_common())
-        text += f" {found.missing_pairs} pairs have no score and are left out ({reasons})."
+        text += f" {found.missing_pairs} {found.unit} have no score and are left out ({reasons})."
     return text
+
+
+def _verdict(benchmark: Benchmark) -> str:
+    """Its score as it counts, and what that is made without."""
+    absent = f"No rows of {', '.join(benchmark.absent)}." if benchmark.absent else ""
+    if benchmark.total is None:
+        return f"{absent} Without {', '.join(benchmark.needed)} there is no score."
+    ties = "a tie is wrong" if benchmark.counted == "accuracy_ties_wrong" else "ties share"
+    score: Estimate = getattr(benchmark.total, benchmark.counted).scaled(100)
+    return f"{benchmark.name}'s score is {score:.1f}: {ties}. {absent}".rstrip()
+
+
+def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
+    total = benchmark.total
+    return {
+        "name": benchmark.name,
+        "score": None if total is None else _estimate(getattr(total, benchmark.counted)),
+        "total": None if total is None else _agreement(total),
+        "members": _agreements(benchmark.members),
+        "sections": _agreements(benchmark.sections),
+        "absent": benchmark.absent,
+    }
 
 
 def _agreements(rows: Mapping[str, Agreement]) -> dict[str, Any]:

@@ -1,38 +1,89 @@
-"""Scores for both sides of preferences, from a server or from a reward model's folder in this process."""
+"""Scores for prompts with responses: from a server, or in this process from one reward model's folder or several."""
 
+import math
+import statistics
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from plaudit.errors import ConfigurationError
-from plaudit.preferences.reading import Preference
+from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
+from plaudit.preferences.reading import Side
+from plaudit.reward.settings import EnsembleSettings
 from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.telemetry.progress import bar
 from plaudit.telemetry.quiet import quiet_libraries
-from plaudit_client import RewardClient, Score, ScoreFailure
+from plaudit_client import ModelInfo, RewardClient, Score, ScoreFailure
 
-PAIRS_PER_CALL = 128
+SIDES_PER_CALL = 256
+
+Result = float | str
+"""A score, or the reason why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """One score, or None, for each side of each preference, in order."""
+class Scores:
+    """One score, or None, for each side, in order."""
 
-    model: str
-    chosen: list[float | None]
-    rejected: list[float | None]
+    model: str  # models/{model}/versions/{version}, or the folder
+    values: list[float | None]
     missing: Counter[str]  # why sides have no score -> how many
+    members: dict[str, list[float | None]] = field(default_factory=dict)  # of an ensemble, by name, as `values`
 
 
-def ask_server(server: RewardServerSettings, preferences: Sequence[Preference]) -> Answers:
+def ask_server(server: RewardServerSettings, sides: Sequence[Side]) -> Scores:
     """Waits for the server, then asks it. Raises DependencyUnreachable, ConfigurationError or RunFailed."""
-    with ready(server) as (client, model):
-        return _answers(model.name, _ask(client, preferences))
+    results: list[Score | ScoreFailure] = []
+    try:
+        with ready(server) as (client, model):
+            results.extend(_ask(client, model, sides))
+    except DependencyUnreachable as error:
+        if not results:
+            raise
+        done = f"{len(results)} of {len(sides)} answers had been scored, and none is kept"
+        raise DependencyUnreachable(f"{error}; {done}: begin again") from None
+    values = [result.value if isinstance(result, Score) else result.reason for result in results]
+    members = {name: [_said_by(place, result) for result in results] for place, name in enumerate(model.members)}
+    return _scores(model.name, values, members)
 
 
-def ask_folder(folder: Path, preferences: Sequence[Preference]) -> Answers:
+def ask_folder(folder: Path, sides: Sequence[Side]) -> Scores:
     """Loads the folder and checks it as a server would at its start. Raises ConfigurationError."""
+    name, results = _alone(folder, sides)
+    return _scores(name, results)
+
+
+def ask_ensemble(ensemble: EnsembleSettings, sides: Sequence[Side]) -> Scores:
+    """Its members, folders, one after the other; as served, a side has a score when every member gives it one."""
+    asked = [_alone(Path(member), sides) for member in ensemble.members]
+    whole = [_together(ensemble, said) for said in zip(*(results for _, results in asked), strict=True)]
+    members = {
+        name: [None if isinstance(every, str) else _number(one) for every, one in zip(whole, results, strict=True)]
+        for name, results in asked
+    }
+    how = f"{ensemble.combine}, k {ensemble.k:g}" if ensemble.combine == "mean_minus_std" else ensemble.combine
+    return _scores(f"{how} of {len(asked)} models", whole, members)
+
+
+def _ask(client: RewardClient, model: ModelInfo, sides: Sequence[Side]) -> Iterator[Score | ScoreFailure]:
+    with bar("scoring", len(sides)) as shown:
+        for start in range(0, len(sides), SIDES_PER_CALL):
+            batch = sides[start : start + SIDES_PER_CALL]
+            items = [score_item(side.prompt, side.response, finish_reason="stop") for side in batch]
+            for result in client.score(items, members=bool(model.members)):
+                if isinstance(result, Score) and result.model.name != model.name:
+                    raise RunFailed(f"{model.name} became {result.model.name} while it was asked: begin again")
+                yield result
+            shown.advance(len(batch))
+
+
+def _said_by(place: int, result: Score | ScoreFailure) -> float | None:
+    if isinstance(result, ScoreFailure) or result.ensemble is None:
+        return None
+    return result.ensemble.members[place].value
+
+
+def _alone(folder: Path, sides: Sequence[Side]) -> tuple[str, list[Result]]:
     from plaudit.finetune.token_rows import score_ids
     from plaudit.reward import folder as reward_folder
     from plaudit.reward.errors import InputTooLong, RequestError
@@ -42,11 +93,12 @@ def ask_folder(folder: Path, preferences: Sequence[Preference]) -> Answers:
     quiet_libraries()
     record = reward_folder.read(folder)
     if record is None:
-        raise ConfigurationError(f"{folder} has no {reward_folder.NAME}: train it with `plaudit reward-model`")
+        several = sorted(str(file.parent) for file in folder.glob(f"*/{reward_folder.NAME}"))
+        remedy = f"give ensemble.members, {', '.join(several)}" if several else "train it with `plaudit reward-model`"
+        raise ConfigurationError(f"{folder} has no {reward_folder.NAME}: {remedy}")
     tokenizer, model = load_tokenizer(folder), load_model(folder)
     reward_folder.verify(folder, record, tokenizer, lambda ids: score_alone(model, ids))
-    sides = [side for preference in preferences for side in (preference.chosen, preference.rejected)]
-    results: list[float | str] = []
+    results: list[Result] = []
     fitting: list[list[int]] = []
     for side in sides:
         try:
@@ -58,30 +110,30 @@ def ask_folder(folder: Path, preferences: Sequence[Preference]) -> Answers:
             fitting.append(rendered.input_ids)
     scores = iter(score_ids(model, fitting, pad_id(model), "scoring"))
     calibrate = record.calibration.apply if record.calibration else float
-    return _answers(
-        f"{folder} (version {record.version})",
-        [result if isinstance(result, str) else calibrate(float(next(scores))) for result in results],
-    )
+    found = [result if isinstance(result, str) else calibrate(float(next(scores))) for result in results]
+    return f"{folder} (version {record.version})", list(map(_finite, found))
 
 
-def _ask(client: RewardClient, preferences: Sequence[Preference]) -> list[float | str]:
-    """A score, or the reason why there is none, for chosen and rejected in turn."""
-    results: list[float | str] = []
-    with bar("scoring", len(preferences)) as shown:
-        for start in range(0, len(preferences), PAIRS_PER_CALL):
-            batch = preferences[start : start + PAIRS_PER_CALL]
-            sides = [side for preference in batch for side in (preference.chosen, preference.rejected)]
-            items = [score_item(side.prompt, side.response, finish_reason="stop") for side in sides]
-            results.extend(_value(result) for result in client.score(items))
-            shown.advance(len(batch))
-    return results
+def _finite(result: Result) -> Result:
+    """As a server says it."""
+    return result if isinstance(result, str) or math.isfinite(result) else "NONFINITE_SCORE"
 
 
-def _value(result: Score | ScoreFailure) -> float | str:
-    return result.value if isinstance(result, Score) else result.reason
+def _together(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
+    """What the members say of one side, as one score."""
+    from plaudit.reward.backends.ensemble import combine
+    from plaudit.reward.items import EnsembleScore
+
+    scores = [one for one in said if not isinstance(one, str)]
+    if len(scores) < len(said):
+        return next(one for one in said if isinstance(one, str))
+    return combine(ensemble, EnsembleScore(statistics.fmean(scores), statistics.stdev(scores), min(scores), ()))
 
 
-def _answers(model: str, results: Sequence[float | str]) -> Answers:
-    scores = [None if isinstance(result, str) else result for result in results]
+def _scores(model: str, results: Sequence[Result], members: dict[str, list[float | None]] | None = None) -> Scores:
     missing = Counter(result for result in results if isinstance(result, str))
-    return Answers(model, scores[0::2], scores[1::2], missing)
+    return Scores(model, list(map(_number, results)), missing, members or {})
+
+
+def _number(result: Result) -> float | None:
+    return None if isinstance(result, str) else result
