@@ -105,7 +105,7 @@ def test_by_hand(tmp_path):
 
 
 def test_prompts_that_subsets_share_hang_together(tmp_path):
-    """Three subsets are of the same questions: what a model does not know of one it does not know of the others."""
+    """What a model gets wrong of a question it may get wrong wherever the question stands."""
     apart = every("+-+-")
     shared = [{**row, "prompt": row["prompt"].split()[-1]} for row in apart]
     errors = [
