@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.evaluation.accuracy import AccuracySettings, evaluate
@@ -107,3 +108,17 @@ def test_scores_of_two_versions_are_not_mixed(tmp_path):
 
     with FakeRewardServer(swap) as server, pytest.raises(RunFailed, match=r"models/fake/versions/1 became .*/2"):
         evaluate(AccuracySettings(data=data, reward=RewardServerSettings(address=server.address)))
+
+
+def test_a_score_that_is_no_number_is_missing_as_on_a_server(tmp_path):
+    """Of a model that knows one token too little: its self-test has none of it."""
+    folder = tiny_models.decoder(tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    seven, one = (set(tiny_models.decoder_tokenizer().encode(f" It is {number}.")) for number in (7, 1))
+    weights["model.embed_tokens.weight"][list(seven - one)] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    tiny_models.record(folder, Rendering(max_tokens=200))
+    rows = [{"prompt": "How many?", "chosen": f" It is {number}.", "rejected": " No."} for number in (1, 7)]
+    found = evaluate(AccuracySettings(data=DataSettings(source=write_rows(tmp_path, rows)), folder=folder))
+    assert (found.missing_pairs, dict(found.missing)) == (1, {"NONFINITE_SCORE": 1})
+    assert found.overall.accuracy.value in (0, 1)

@@ -102,6 +102,10 @@ def test_by_hand(tmp_path):
     total = math.sqrt((error / 4.5) ** 2 + (ties / 4.5) ** 2)
     assert found.total.accuracy_ties_wrong.standard_error == pytest.approx(total)
     assert found.absent == []
+    report = evaluate_rows(tmp_path, rows, benchmark="rewardbench")
+    score = found.total.accuracy_ties_wrong
+    assert as_dict(report)["benchmark"]["score"]["value"] == score.value != found.total.accuracy.value
+    assert f"RewardBench's score is {score.scaled(100):.1f}: a tie is wrong." in as_markdown(report)
 
 
 def test_prompts_that_subsets_share_hang_together(tmp_path):

@@ -134,6 +134,12 @@ def test_the_standard_error_of_ties_is_the_spread_of_other_samples():
     assert np.mean([one.standard_error for one in found]) == pytest.approx(spread, rel=0.1)
 
 
+def test_questions_of_one_number_are_one_thing_in_all_questions_too(tmp_path):
+    found = evaluate_rows(tmp_path, TIES, benchmark="rewardbench2").overall.accuracy
+    assert (found.value, found.n) == (3 / 4, 4)
+    assert found.standard_error == pytest.approx(math.sqrt((0.5**2 + 0.5**2) * 2 / (2 - 1)) / 4)
+
+
 def test_without_one_of_the_six_there_is_no_score(tmp_path):
     found = evaluate_rows(tmp_path, FIVE + TIES[:1], benchmark="rewardbench2")
     assert (found.benchmark.total, found.benchmark.needed) == (None, [TWOS])
