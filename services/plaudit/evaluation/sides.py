@@ -1,7 +1,6 @@
 """Scores for prompts with responses: from a server, or in this process from one reward model's folder or several."""
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -121,13 +120,15 @@ def _finite(result: Result) -> Result:
 
 def _together(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
     """What the members say of one side, as one score."""
-    from plaudit.reward.backends.ensemble import combine
-    from plaudit.reward.items import EnsembleScore
+    from plaudit.reward.backends.ensemble import combine, spread
+    from plaudit.reward.items import MemberScore
 
-    scores = [one for one in said if not isinstance(one, str)]
-    if len(scores) < len(said):
-        return next(one for one in said if isinstance(one, str))
-    return combine(ensemble, EnsembleScore(statistics.fmean(scores), statistics.stdev(scores), min(scores), ()))
+    scores = []
+    for one in said:
+        if isinstance(one, str):
+            return one
+        scores.append(MemberScore("", one, one))
+    return combine(ensemble, spread(scores))
 
 
 def _scores(model: str, results: Sequence[Result], members: dict[str, list[float | None]] | None = None) -> Scores:

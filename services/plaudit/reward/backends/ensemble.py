@@ -72,12 +72,13 @@ class EnsembleModel:
             if isinstance(outcome, RequestError):
                 return outcome
         scored = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
-        spread = _spread([member.card.resource for member in self._members], scored)
-        score = combine(self._settings, spread)
-        if not math.isfinite(spread.std):  # finite scores may lie further apart than a number can say
+        names = [member.card.resource for member in self._members]
+        told = spread([MemberScore(name, one.score, one.raw) for name, one in zip(names, scored, strict=True)])
+        score = combine(self._settings, told)
+        if not math.isfinite(told.std):  # finite scores may lie further apart than a number can say
             return NonfiniteScore("the members' spread is no finite number")
         tokens = max(one.input_tokens for one in scored), max(one.truncated_tokens for one in scored)
-        return finite(Scored(score, score, *tokens, cached=all(one.cached for one in scored), ensemble=spread))
+        return finite(Scored(score, score, *tokens, cached=all(one.cached for one in scored), ensemble=told))
 
 
 def combine(settings: EnsembleSettings, spread: EnsembleScore) -> float:
@@ -91,12 +92,12 @@ def combine(settings: EnsembleSettings, spread: EnsembleScore) -> float:
             return spread.mean - settings.k * spread.std
 
 
-def _spread(names: Sequence[str], scored: Sequence[Scored]) -> EnsembleScore:
-    scores = [one.score for one in scored]
-    members = tuple(MemberScore(name, one.score, one.raw) for name, one in zip(names, scored, strict=True))
+def spread(members: Sequence[MemberScore]) -> EnsembleScore:
+    """Of an item that all of them scored."""
+    scores = [member.score for member in members]
     mean = sum(scores) / len(scores)
     variance = sum((score - mean) * (score - mean) for score in scores) / (len(scores) - 1)
-    return EnsembleScore(mean, math.sqrt(variance), min(scores), members)
+    return EnsembleScore(mean, math.sqrt(variance), min(scores), tuple(members))
 
 
 def _card(name: str, settings: EnsembleSettings, members: Sequence[Card]) -> Card:
