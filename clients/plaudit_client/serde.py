@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 
@@ -119,7 +120,7 @@ def token_results_from_pb(reply: pb.ScoreTokensResponse, expected: int) -> list[
 def _tokens_from_pb(wire: pb.TokensResult, model: types.Provenance) -> types.TokenScores | types.ScoreFailure:
     if wire.WhichOneof("result") != "scores":
         return _failure_from_pb(wire.error, wire.item_id)
-    if not all(token.HasField("score") and math.isfinite(token.score) for token in wire.scores.tokens):
+    if not all(_is_number(token, "score") for token in wire.scores.tokens):
         return _no_number(wire.item_id)
     tokens = tuple(
         types.TokenScore(
@@ -148,7 +149,7 @@ def _result_from_pb(wire: pb.ItemResult, model: types.Provenance) -> types.Score
 
 
 def _score_from_pb(wire: pb.Score, item_id: str, model: types.Provenance) -> types.Score | types.ScoreFailure:
-    if not (wire.HasField("score") and math.isfinite(wire.score)):
+    if not (_is_number(wire, "score") and math.isfinite(wire.raw_score) and _is_whole(wire)):
         return _no_number(item_id)
     return types.Score(
         wire.score,
@@ -161,6 +162,18 @@ def _score_from_pb(wire: pb.Score, item_id: str, model: types.Provenance) -> typ
         cached=wire.cache_hit,
         ensemble=_ensemble_from_pb(wire.ensemble) if wire.HasField("ensemble") else None,
     )
+
+
+def _is_whole(wire: pb.Score) -> bool:
+    """An ensemble's numbers are rewards too: what one of them lacks would be read as 0."""
+    of = wire.ensemble
+    if wire.HasField("ensemble") and not all(_is_number(of, name) for name in ("mean", "stddev", "minimum")):
+        return False
+    return all(_is_number(member, "score") and _is_number(member, "raw_score") for member in of.members)
+
+
+def _is_number(wire: Message, name: str) -> bool:
+    return wire.HasField(name) and math.isfinite(getattr(wire, name))
 
 
 def _ensemble_from_pb(wire: pb.EnsembleScore) -> types.EnsembleScore:

@@ -96,6 +96,27 @@ def test_what_is_no_finite_number_is_never_a_score(value):
     assert (result.item_id, result.reason) == ("a", "NONFINITE_SCORE")
 
 
+@pytest.mark.parametrize("lacking", ["mean", "stddev", "minimum", "members.score", "members.raw_score"])
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_an_ensemble_that_lacks_a_number_is_never_read_as_if_it_were_zero(lacking, value):
+    """Whoever subtracts its spread from its mean would train on that."""
+    whole = serde.result_to_pb(Score(1.0, 1.0, 3, False, 0, item_id="a", model=MODEL, ensemble=SPREAD))
+    assert isinstance(serde.results_from_pb(reply(whole), 1)[0], Score)
+    *inside, name = lacking.split(".")
+    part = whole.score.ensemble.members[0] if inside else whole.score.ensemble
+    part.ClearField(name)
+    if value is not None:
+        setattr(part, name, value)
+    (result,) = serde.results_from_pb(reply(whole), 1)
+    assert (result.item_id, result.reason) == ("a", "NONFINITE_SCORE")
+
+
+@pytest.mark.parametrize("raw", [math.nan, math.inf])
+def test_what_was_no_finite_number_before_calibration_is_no_score(raw):
+    (result,) = serde.results_from_pb(reply(pb.ItemResult(item_id="a", score=pb.Score(score=1.0, raw_score=raw))), 1)
+    assert isinstance(result, ScoreFailure)
+
+
 def test_a_result_that_is_neither_score_nor_error_is_a_failure():
     (result,) = serde.results_from_pb(reply(pb.ItemResult(item_id="a")), 1)
     assert isinstance(result, ScoreFailure)
