@@ -12,7 +12,8 @@ reward server for tests.
 """
 
 from plaudit_client import errors
-from plaudit_client.client import AsyncRewardClient, RewardClient
+from plaudit_client.aio import AsyncRewardClient
+from plaudit_client.client import RewardClient
 from plaudit_client.credentials import Tls
 from plaudit_client.errors import (
     ClientClosed,
@@ -27,7 +28,7 @@ from plaudit_client.errors import (
     ServerUnavailable,
     Unauthenticated,
 )
-from plaudit_client.retry import RetryCounts, RetryPolicy
+from plaudit_client.retry import PATIENT, RetryCounts, RetryPolicy
 from plaudit_client.types import (
     Candidate,
     Conversation,
@@ -53,6 +54,7 @@ from plaudit_client.types import (
 )
 
 __all__ = [
+    "PATIENT",
     "AsyncRewardClient",
     "Candidate",
     "ClientClosed",

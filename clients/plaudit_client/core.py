@@ -169,7 +169,8 @@ class Core:
             except ServerUnavailable as error:
                 delay = self._retry.delay(attempt, error.retry_after)
                 in_time = self._clock() + delay < deadline
-                if attempt >= self._retry.max_attempts or not in_time or not self.budget.take():
+                tries = attempt < self._retry.max_attempts and in_time
+                if not (tries and self.budget.take(free=not self._retry.budgeted)):
                     raise
             except QuotaExceeded as error:
                 delay = self._retry.delay(attempt, error.retry_after)

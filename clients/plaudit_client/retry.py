@@ -23,11 +23,18 @@ class RetryPolicy:
     max_delay: float = 5.0
     jitter: float = 0.25
     """Up to this share is added to a wait."""
+    budgeted: bool = True
+    """False: no budget bounds the retries. For who would end without an answer, and whose calls are few enough."""
 
     def delay(self, attempt: int, retry_after: float | None) -> float:
         """How long to wait after `attempt` (1, 2, ...) failed; never shorter than the server asked for."""
-        wait = min(self.max_delay, self.first_delay * 2 ** (attempt - 1)) if retry_after is None else retry_after
+        grown = self.first_delay * 2 ** min(attempt - 1, 60)  # beyond a float's range after a day of tries
+        wait = min(self.max_delay, grown) if retry_after is None else retry_after
         return wait * (1 + self.jitter * random.random())
+
+
+PATIENT = RetryPolicy(max_attempts=10**6, max_delay=15.0, budgeted=False)
+"""As long as the call has time: for a trainer, which asks again only when it is answered, and else would end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,12 @@ class RetryBudget:
             self._refill(1.0)
             self._count(calls=1)
 
-    def take(self) -> bool:
-        """True when one more retry may go."""
+    def take(self, *, free: bool = False) -> bool:
+        """True when one more retry may go; a free one always may, and is only counted."""
         with self._lock:
             self._refill(0.0)
-            allowed = self._tokens >= self._price
-            self._tokens -= self._price * allowed
+            allowed = free or self._tokens >= self._price
+            self._tokens -= 0.0 if free else self._price * allowed
             self._count(retries=int(allowed), refused=int(not allowed))
             return allowed
 

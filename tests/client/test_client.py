@@ -1,14 +1,11 @@
 """Both clients against real servers on loopback."""
 
-import asyncio
 import threading
 import time
 
 import pytest
 
 from plaudit_client import (
-    AsyncRewardClient,
-    ClientClosed,
     Conversation,
     DeadlineExceeded,
     Message,
@@ -17,7 +14,6 @@ from plaudit_client import (
     Overloaded,
     RequestTooLarge,
     RetryPolicy,
-    RewardClient,
     Score,
     ScoreFailure,
     ScoreItem,
@@ -140,6 +136,34 @@ def test_the_deadline_bounds_the_retries(driver):
         assert time.monotonic() - began < 2  # eight attempts would take longer
 
 
+class Timed(FakeRewardServer):
+    """Notes when each scoring call, the refused ones too, would have to be answered."""
+
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        self.deadlines = []
+
+    def Score(self, request, context):  # noqa: N802
+        self.deadlines.append(time.monotonic() + context.time_remaining())
+        return super().Score(request, context)
+
+
+def test_every_request_and_retry_carries_the_deadline_of_the_whole_call(driver):
+    def slow(item: ScoreItem) -> float:
+        time.sleep(0.1)
+        return 1.0
+
+    with Timed(slow, model=SMALL) as server, connected(driver, server.address) as client:
+        client.get_model()
+        server.unavailable(calls=3, retry_after=0.1)
+        began = time.monotonic()
+        client.score(pairs(*range(24)), timeout=3)
+        assert time.monotonic() - began > 0.35  # a deadline of each request's own would lie later by as much
+        assert len(server.deadlines) >= 8 + 3
+        # gRPC writes a timeout as the one before where it is within 3 % of it, to say it in one byte.
+        assert all(-0.1 < deadline - (began + 3) < 0.2 for deadline in server.deadlines)
+
+
 def test_readiness_is_waited_for(driver):
     with FakeRewardServer(length) as server, connected(driver, server.address) as client:
         server.unavailable(calls=3, reason="MODEL_LOADING")
@@ -197,37 +221,3 @@ def test_one_request_that_fails_fails_the_call(driver):
         with pytest.raises(Overloaded):
             client.score(pairs(*range(12)))
         assert [result.value for result in client.score(pairs(*range(12)))] == list(map(float, range(12)))
-
-
-def test_a_closed_client_says_so(driver):
-    with FakeRewardServer(length) as server, connected(driver, server.address) as client:
-        client.score(pairs(1))
-        client.shut()
-        with pytest.raises(ClientClosed, match="the reward client is closed"):
-            client.score(pairs(1))
-
-
-def test_closing_ends_a_call_under_way(driver):
-    begun, over = threading.Event(), threading.Event()
-
-    def score(item: ScoreItem) -> float:
-        begun.set()
-        over.wait(10)
-        return 0.0
-
-    def blocking(address: str) -> None:
-        client = RewardClient(address)
-        threading.Thread(target=lambda: (begun.wait(10), client.close())).start()
-        client.score(pairs(1))
-
-    async def awaited(address: str) -> None:
-        client = AsyncRewardClient(address)
-        scoring = asyncio.create_task(client.score(pairs(1)))
-        await asyncio.to_thread(begun.wait, 10)
-        await client.close()
-        await scoring
-
-    with FakeRewardServer(score) as server:
-        with pytest.raises(ClientClosed):
-            blocking(server.address) if driver == "blocking" else asyncio.run(awaited(server.address))
-        over.set()

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaudit_client import (
+    PATIENT,
     DeadlineExceeded,
     InvalidRequest,
     Overloaded,
@@ -54,7 +55,7 @@ def test_waits_grow_and_get_jitter():
         assert plain <= wait <= plain * 1.25
 
 
-@given(st.integers(1, 40), st.none() | st.floats(0, 100))
+@given(st.integers(1, 10**6), st.none() | st.floats(0, 100))
 def test_a_wait_is_never_shorter_than_the_server_asked_nor_unbounded(attempt, asked):
     wait = RetryPolicy().delay(attempt, asked)
     assert wait >= (asked if asked is not None else 0.1)
@@ -103,6 +104,22 @@ def test_attempts_are_bounded():
     outcomes = [ServerUnavailable(text) for text in ("first", "second", "third")]
     with pytest.raises(ServerUnavailable, match="third"):
         play(core(clock, max_attempts=3).get_model(None), outcomes, clock)
+
+
+def test_the_patient_ask_as_long_as_they_have_time_and_never_in_a_hurry():
+    """A server that is away for nine of ten minutes, and the calls of a trainer that asks for one item each."""
+    clock = Clock()
+    asked = Core("", 600.0, PATIENT, clock)
+    for _ in range(300):
+        back = clock.now + 540
+        outcomes = iter(lambda back=back: ServerUnavailable("gone") if clock.now < back else MODEL, None)
+        _, seen = play(asked.get_model(None), outcomes, clock)
+        waits = [command.seconds for command in seen if isinstance(command, Wait)]
+        assert max(waits) <= 15.0 * 1.25
+        assert len(waits) <= 8 + 540 / 15.0
+    assert asked.budget.counts.refused == 0
+    with pytest.raises(ServerUnavailable):
+        play(asked.get_model(None), iter(lambda: ServerUnavailable("gone"), None), clock)
 
 
 def test_waiting_for_readiness_ends_with_the_last_reason_and_spends_no_budget():
