@@ -86,6 +86,8 @@ class AsyncRewardClient(Client[grpc.aio.Channel]):
     def _prepare(self) -> None:
         self._idle, self._closed = asyncio.Event(), asyncio.Event()
         self._idle.set()
+        if self._tls is not None:
+            self._tls.contents()  # what cannot be read is said where the client is made
 
     async def _ask(self, flow: core.Flow[T]) -> T:
         if self._closing:

@@ -34,9 +34,9 @@ def item_to_pb(item: types.ScoreItem) -> pb.ScoreItem:
         wire = pb.ScoreItem(item_id=item.item_id, finish_reason=FINISH_TO_PB[item.finish_reason])
         match item.input:
             case types.TextPair(prompt, response):
-                wire.text.CopyFrom(pb.TextPair(prompt=prompt, response=response))
+                wire.text.CopyFrom(pb.TextPair(prompt=_text(prompt), response=_text(response)))
             case types.Conversation(messages):
-                turns = [pb.Message(role=message.role, content=message.content) for message in messages]
+                turns = [pb.Message(role=message.role, content=_text(message.content)) for message in messages]
                 wire.conversation.CopyFrom(pb.Conversation(messages=turns))
             case types.TokenPair(prompt_ids, response_ids, digest):
                 tokens = pb.TokenPair(prompt_ids=prompt_ids, response_ids=response_ids, tokenizer_sha256=digest)
@@ -67,6 +67,13 @@ def _input_from_pb(wire: pb.ScoreItem) -> types.TextPair | types.Conversation | 
             raise InvalidRequest("item has no input", reason="INVALID_ITEM")
 
 
+def _text(value: str) -> str:
+    """Protobuf takes None for a text that is not there, and the server would score an empty one."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} is no text")
+    return value
+
+
 def item_bytes(wire: pb.ScoreItem) -> int:
     """Its size as `ModelLimits.max_item_bytes` counts: UTF-8 bytes of the text, or 4 a token."""
     texts = [wire.text.prompt, wire.text.response, *(message.content for message in wire.conversation.messages)]
@@ -83,13 +90,13 @@ def ranking_to_pb(
         if isinstance(prompt, str):
             request.text = prompt
         else:
-            turns = [pb.Message(role=message.role, content=message.content) for message in prompt]
+            turns = [pb.Message(role=message.role, content=_text(message.content)) for message in prompt]
             request.conversation.CopyFrom(pb.Conversation(messages=turns))
         for one in candidates:
             candidate = types.Candidate(one) if isinstance(one, str) else one
             finish = FINISH_TO_PB[candidate.finish_reason]
             request.candidates.add(
-                candidate_id=candidate.candidate_id, response=candidate.response, finish_reason=finish
+                candidate_id=candidate.candidate_id, response=_text(candidate.response), finish_reason=finish
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidRequest(f"ranking cannot be asked for: {error}", reason="INVALID_REQUEST") from None

@@ -81,7 +81,15 @@ def test_an_item_too_large_fails_alone_and_says_by_how_much():
 
 
 @pytest.mark.parametrize(
-    "content", [TextPair("half a pair \ud800", ""), TokenPair((2**31,), (), ""), TextPair("a", 3), "a string"]
+    "content",
+    [
+        TextPair("half a pair \ud800", ""),
+        TokenPair((2**31,), (), ""),
+        TextPair("a", 3),
+        TextPair("a", None),  # which protobuf would take, and the server score as an empty response
+        Conversation((Message("user", "a"), Message("assistant", None))),
+        "a string",
+    ],
 )
 def test_what_protobuf_cannot_hold_fails_alone(content):
     planned = plan([ScoreItem(content, item_id="bad"), ScoreItem(TextPair("a", "b"))], ModelLimits(), pb.ScoreRequest())

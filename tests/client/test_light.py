@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "ray", "numpy", "transformers", "pydantic", "yaml", "rich", "plaudit")
-LIST_HEAVY = f"import sys, plaudit_client.fake; print([name for name in {HEAVY} if name in sys.modules])"
+HEAVY = ("torch", "ray", "numpy", "transformers", "pydantic", "yaml", "rich", "plaudit", "trl", "verl")
+MODULES = "plaudit_client.fake, plaudit_client.trl, plaudit_client.verl"
+LIST_HEAVY = f"import sys, {MODULES}; print([name for name in {HEAVY} if name in sys.modules])"
 TYPED = """
 import importlib.resources as resources
 print([(resources.files(name) / "py.typed").is_file() for name in ("plaudit", "plaudit_client", "plaudit_protos")])

@@ -10,6 +10,7 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaForSequenceClassification,
     LlamaForTokenClassification,
     ModernBertConfig,
@@ -74,6 +75,14 @@ def decoder(
     torch.manual_seed(seed)
     model = LlamaForSequenceClassification(LlamaConfig(**_shape(tokenizer) | config))
     return _save(folder, model, tokenizer, rendering)
+
+
+def policy(folder: Path) -> Path:
+    """A llama-like language model, for other people's trainers, in `folder`."""
+    tokenizer = decoder_tokenizer()
+    torch.manual_seed(0)
+    special = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
+    return _save(folder, LlamaForCausalLM(LlamaConfig(**_shape(tokenizer) | special)), tokenizer, None)
 
 
 def token_classifier(folder: Path, num_labels: int = 1) -> Path:
