@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -10,7 +11,7 @@ import grpc
 import grpc.aio
 
 from plaudit_client import core
-from plaudit_client.calls import PARALLEL, Client, closed
+from plaudit_client.calls import MOST_AT_ONCE, PARALLEL, Client, closed
 from plaudit_client.channel import open_aio_channel
 from plaudit_client.errors import RewardError
 from plaudit_client.tracing import request_span
@@ -86,6 +87,7 @@ class AsyncRewardClient(Client[grpc.aio.Channel]):
     def _prepare(self) -> None:
         self._idle, self._closed = asyncio.Event(), asyncio.Event()
         self._idle.set()
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
         if self._tls is not None:
             self._tls.contents()  # what cannot be read is said where the client is made
 
@@ -116,12 +118,8 @@ class AsyncRewardClient(Client[grpc.aio.Channel]):
                 raise closed()
             match command:
                 case core.Call(method, request, timeout):
-                    with request_span(method) as span:
-                        metadata = (*self._key, *span.metadata)
-                        call = getattr(self._connected(open_aio_channel).stub, method)  # of the loop that asks
-                        reply = await call(request, timeout=timeout, metadata=metadata)
-                        span.answered(reply)
-                        return reply
+                    async with self._place(timeout) as left:
+                        return await self._call(method, request, left)
                 case core.Wait(seconds):
                     await _wait(self._closed, seconds)  # not sleep: `close` ends it
                     return None
@@ -135,6 +133,30 @@ class AsyncRewardClient(Client[grpc.aio.Channel]):
             if not self._closed.is_set() or _is_being_cancelled():
                 raise
             return closed()
+
+    async def _call(self, method: core.Method, request: core.Request, timeout: float) -> object:  # noqa: ASYNC109
+        with request_span(method) as span:
+            metadata = (*self._key, *span.metadata)
+            call = getattr(self._connected(open_aio_channel).stub, method)  # of the loop that asks
+            reply = await call(request, timeout=timeout, metadata=metadata)
+            span.answered(reply)
+            return reply
+
+    @contextlib.asynccontextmanager
+    async def _place(self, timeout: float) -> AsyncIterator[float]:  # noqa: ASYNC109
+        """As `RewardClient._place`."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._places.acquire()
+        except TimeoutError:
+            raise core.too_late() from None
+        try:
+            if self._closed.is_set():
+                raise closed()
+            yield timeout - (time.monotonic() - began)
+        finally:
+            self._places.release()
 
     async def _side_by_side(self, flows: list[core.Flow[Any]]) -> list[Any]:
         places = asyncio.Semaphore(PARALLEL)

@@ -26,6 +26,8 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.service_config_disable_resolution", 1),  # a DNS record must not bring a retry policy in
     ("grpc.max_send_message_length", -1),  # requests are split by the server's own limit
     ("grpc.max_receive_message_length", 64 << 20),
+    # Connections of its own: gRPC would share them among all clients of a process, and a server takes 256 calls on one.
+    ("grpc.use_local_subchannel_pool", 1),
     # A server that restarts is found again within seconds; the default waits up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

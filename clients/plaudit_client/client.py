@@ -1,6 +1,7 @@
 """The client that blocks: a driver of `core`."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from plaudit_client import core
-from plaudit_client.calls import PARALLEL, Client, closed
+from plaudit_client.calls import MOST_AT_ONCE, PARALLEL, Client, closed
 from plaudit_client.channel import open_channel
 from plaudit_client.errors import RewardError
 from plaudit_client.tracing import request_span
@@ -88,6 +89,7 @@ class RewardClient(Client[grpc.Channel]):
 
     def _prepare(self) -> None:
         self._changed, self._closed = threading.Condition(), threading.Event()
+        self._places = threading.Semaphore(MOST_AT_ONCE)
         self._connected(open_channel)  # here, so that threads share one
 
     def _ask(self, flow: core.Flow[T]) -> T:
@@ -122,10 +124,10 @@ class RewardClient(Client[grpc.Channel]):
                 raise closed()
             match command:
                 case core.Call(method, request, timeout):
-                    with request_span(method) as span:
+                    with self._place(timeout) as left, request_span(method) as span:
                         metadata = (*self._key, *span.metadata)
                         call = getattr(self._connected(open_channel).stub, method)
-                        reply = call(request, timeout=timeout, metadata=metadata)
+                        reply = call(request, timeout=left, metadata=metadata)
                         span.answered(reply)
                         return reply
                 case core.Wait(seconds):
@@ -141,6 +143,17 @@ class RewardClient(Client[grpc.Channel]):
             if not self._closed.is_set():
                 raise
             return closed()
+
+    @contextmanager
+    def _place(self, timeout: float) -> Iterator[float]:
+        """One of those that may be under way; what is left of `timeout` by then."""
+        began = time.monotonic()
+        if not self._places.acquire(timeout=timeout):
+            raise core.too_late()
+        try:
+            yield timeout - (time.monotonic() - began)
+        finally:
+            self._places.release()
 
     def _side_by_side(self, flows: list[core.Flow[Any]]) -> list[Any]:
         if len(flows) <= 1:

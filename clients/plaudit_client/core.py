@@ -182,11 +182,16 @@ class Core:
     def _call(self, method: Method, request: Request, deadline: float) -> Call:
         left = deadline - self._clock()
         if left <= 0:
-            raise DeadlineExceeded("the deadline passed before the call was made")
+            raise too_late()
         return Call(method, request, left)
 
     def _deadline(self, timeout: float | None) -> float:
         return self._clock() + (self._timeout if timeout is None else timeout)
+
+
+def too_late() -> DeadlineExceeded:
+    """What a request ends in whose turn comes after the deadline."""
+    return DeadlineExceeded("the deadline passed before the call was made")
 
 
 def start(flow: Flow[T]) -> Call | Wait | Together:

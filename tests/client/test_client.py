@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -162,6 +163,33 @@ def test_every_request_and_retry_carries_the_deadline_of_the_whole_call(driver):
         assert len(server.deadlines) >= 8 + 3
         # gRPC writes a timeout as the one before where it is within 3 % of it, to say it in one byte.
         assert all(-0.1 < deadline - (began + 3) < 0.2 for deadline in server.deadlines)
+
+
+def test_a_request_that_waits_for_its_turn_has_what_is_left_of_its_time(driver, monkeypatch):
+    for module in ("client", "aio"):
+        monkeypatch.setattr(f"plaudit_client.{module}.MOST_AT_ONCE", 1)
+    begun, over = threading.Event(), threading.Event()
+
+    def score(item: ScoreItem) -> float:
+        begun.set()
+        return float(over.wait(10))
+
+    with (
+        Timed(score) as server,
+        ThreadPoolExecutor() as threads,
+        connected(driver, server.address) as client,
+    ):
+        client.get_model()
+        first = threads.submit(client.score, pairs(1))
+        assert begun.wait(10)
+        with pytest.raises(DeadlineExceeded, match="before the call was made"):
+            client.score(pairs(1), timeout=0.3)
+        began = time.monotonic()
+        second = threads.submit(client.score, pairs(1), timeout=3)
+        time.sleep(0.5)
+        over.set()
+        assert [first.result(5)[0].value, second.result(5)[0].value] == [1.0, 1.0]
+        assert -0.1 < server.deadlines[-1] - (began + 3) < 0.2  # 0.5 s of the three went by in the client
 
 
 def test_readiness_is_waited_for(driver):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -10,7 +11,7 @@ import pytest
 from plaudit.reward import connections
 from plaudit.reward.server import RewardServer
 from plaudit.reward.settings import ServerSettings
-from plaudit_client import AsyncRewardClient, ScoreItem, TextPair, channel
+from plaudit_client import AsyncRewardClient, RetryPolicy, RewardClient, ScoreItem, TextPair, channel
 
 from . import http2
 from .serving import DIGITS, pb, serving, settings, text, until
@@ -19,11 +20,11 @@ SCORE = "/plaudit_protos.reward.v1.RewardService/Score"
 ITEMS = [ScoreItem(TextPair("", "1"))]
 
 
-def slow(folder: Path, seconds: float) -> dict:
+def slow(folder: Path, seconds: float, **more: int) -> dict:
     (folder / "slow.py").write_text(
         f"import time\ndef score(prompt, response):\n    time.sleep({seconds})\n    return 1.0\n"
     )
-    return {"name": "slow", "callable": {"function": f"{folder}/slow.py:score"}}
+    return {"name": "slow", "callable": {"function": f"{folder}/slow.py:score", **more}}
 
 
 def connected_to(server: RewardServer) -> set[int]:
@@ -52,6 +53,35 @@ async def test_an_aged_connection_is_closed_and_no_call_fails(tmp_path: Path):
         assert [result.value for result in await call] == [1.0]
         assert len(ports) >= 4, "the connections were never closed"
         assert (under_way.counts.retries, others.counts.retries) == (0, 0)
+
+
+async def test_more_calls_than_a_connection_takes_wait_their_turn_in_the_client(tmp_path: Path):
+    """Those beyond would be refused, and end in an error when the budget of retries is used up."""
+    once = RetryPolicy(max_attempts=1)
+    async with serving(slow(tmp_path, 0.02, concurrency=64)) as running:
+        async with AsyncRewardClient(running.server.address, retry=once) as client:
+            await client.get_model()
+            found = await asyncio.gather(*(client.score(ITEMS) for _ in range(3 * connections.MOST_CALLS)))
+            assert [result.value for (result,) in found] == [1.0] * len(found)
+
+        def blocking() -> list[float]:
+            with RewardClient(running.server.address, retry=once) as client, ThreadPoolExecutor(300) as threads:
+                return [results[0].value for results in threads.map(client.score, [ITEMS] * 600)]
+
+        assert await asyncio.to_thread(blocking) == [1.0] * 600
+
+
+async def test_clients_of_one_process_have_connections_of_their_own():
+    """Else the calls of all of them would be calls of one connection."""
+    async with (
+        serving(DIGITS) as running,
+        AsyncRewardClient(running.server.address) as one,
+        AsyncRewardClient(running.server.address) as other,
+    ):
+        before = connected_to(running.server)
+        await one.get_model()
+        await other.get_model()
+        assert len(connected_to(running.server) - before) == 2
 
 
 async def test_closing_begins_with_a_goaway_that_leaves_calls_alone():
