@@ -15,7 +15,7 @@ MARGIN = 60.0
 NO_ANSWER_MS = 20_000
 """After an unanswered ping the connection is closed (the default of A8)."""
 MOST_CALLS = 256
-"""Of one connection at a time, so that a client who never reads its answers fills no memory; others wait their turn."""
+"""Of one connection at a time, so that a client who never reads its answers fills no memory; more are refused."""
 
 
 def options(settings: ServerSettings) -> list[tuple[str, int]]:
