@@ -19,9 +19,9 @@ from plaudit_client.status import from_rpc
 
 PARALLEL = 4
 """Requests of one `score` under way at once: enough to keep several replicas busy, too few to fill a queue."""
-MOST_AT_ONCE = 12800
+MOST_AT_ONCE = 128
 """Requests of one client under way, over all its calls; others wait. A server takes 256 on a connection and refuses
-what is beyond; it may still count a call, and each of them once, that the client has the answer to."""
+what is beyond, and for a moment it still counts those that it has answered: the few it may refuse now are retried."""
 
 
 class Client(Generic[Channel]):

@@ -67,7 +67,7 @@ def read(environment: Mapping[str, str], given: Mapping[str, Any] | None = None)
     """What is `given` by a field's name goes before its variable. Raises ValueError."""
     values = {name.removeprefix(PREFIX).lower(): environment[name] for name in environment if name.startswith(PREFIX)}
     found: dict[str, Any] = {name: value for name, value in values.items() if not OF_KUBERNETES.fullmatch(name)}
-    found |= {name: str(value) for name, value in (given or {}).items()}
+    found |= {name: str(value) for name, value in (given or {}).items() if value is not None}
     known = [field.name for field in dataclasses.fields(Server)]
     if unknown := sorted(found.keys() - known):
         raise ValueError(f"{PREFIX}{unknown[0].upper()} is no setting; there are {', '.join(known)}")

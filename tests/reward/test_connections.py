@@ -11,7 +11,7 @@ import pytest
 from plaudit.reward import connections
 from plaudit.reward.server import RewardServer
 from plaudit.reward.settings import ServerSettings
-from plaudit_client import AsyncRewardClient, RetryPolicy, RewardClient, ScoreItem, TextPair, channel
+from plaudit_client import AsyncRewardClient, RewardClient, ScoreItem, TextPair, channel
 
 from . import http2
 from .serving import DIGITS, pb, serving, settings, text, until
@@ -56,16 +56,15 @@ async def test_an_aged_connection_is_closed_and_no_call_fails(tmp_path: Path):
 
 
 async def test_more_calls_than_a_connection_takes_wait_their_turn_in_the_client(tmp_path: Path):
-    """Those beyond would be refused, and end in an error when the budget of retries is used up."""
-    once = RetryPolicy(max_attempts=1)
+    """Those beyond would be refused, hundreds at once, and end in an error when the budget of retries is used up."""
     async with serving(slow(tmp_path, 0.02, concurrency=64)) as running:
-        async with AsyncRewardClient(running.server.address, retry=once) as client:
+        async with AsyncRewardClient(running.server.address) as client:
             await client.get_model()
             found = await asyncio.gather(*(client.score(ITEMS) for _ in range(3 * connections.MOST_CALLS)))
             assert [result.value for (result,) in found] == [1.0] * len(found)
 
         def blocking() -> list[float]:
-            with RewardClient(running.server.address, retry=once) as client, ThreadPoolExecutor(300) as threads:
+            with RewardClient(running.server.address) as client, ThreadPoolExecutor(300) as threads:
                 return [results[0].value for results in threads.map(client.score, [ITEMS] * 600)]
 
         assert await asyncio.to_thread(blocking) == [1.0] * 600

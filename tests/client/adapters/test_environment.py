@@ -11,7 +11,7 @@ HERE = {"PLAUDIT_REWARD_ADDRESS": "rewards:50051"}
 def test_the_address_is_enough_and_what_is_given_goes_first():
     others = {"HOME": "/", "PLAUDIT_OTHER": "x"}
     assert read(HERE | others) == Server(address="rewards:50051", timeout_s=600.0)
-    found = read(HERE | {"PLAUDIT_REWARD_MODEL": "models/a"}, {"address": "other:1", "timeout_s": 5})
+    found = read(HERE | {"PLAUDIT_REWARD_MODEL": "models/a"}, {"address": "other:1", "timeout_s": 5, "tls_ca": None})
     assert found == Server(address="other:1", model="models/a", timeout_s=5.0)
 
 
