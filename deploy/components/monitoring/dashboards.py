@@ -236,18 +236,20 @@ SERVING: Rows = {
             "scores": "sum(increase(plaudit_reward_score_nonfinite_total{@}[$__rate_interval]))",
         }),
         Panel("Drift of a shorter dtype", "none", {
-            "{{model}}": "max by (model) (plaudit_reward_dtype_drift{@})",
-        }, about="Largest difference to the model in float32, measured at start."),
+            "{{model}} {{version}}": "max by (model, version) (plaudit_reward_dtype_drift{@})",
+        }, about="Largest difference to the model in float32, measured when it was loaded."),
     ],
     "Replicas": [
         Panel("Models served", "none", {
             "{{model}} {{version}} {{digest}} {{dtype}}":
             "count by (model, version, digest, dtype) (plaudit_reward_model_info{@})",
-        }, about="Replicas with it. Two digests of one model: a rollout is under way, or has stopped half way."),
+        }, about="Replicas with it. Two versions of one model: loaded beside each other, or a rollout is under way."),
         Panel("What names stand for", "none", {
             "{{model}} {{version}}": "count by (model, version) (plaudit_reward_model_aliased{@})",
         }),
-        Panel("Time to load", "s", {"{{pod}} {{model}}": "plaudit_reward_model_load_seconds{@}"}),
+        Panel("Time to load", "s", {
+            "{{pod}} {{model}} {{version}}": "plaudit_reward_model_load_seconds{@}",
+        }),
         Panel("Memory", "bytes", {"{{pod}}": 'process_resident_memory_bytes{@, job="plaudit-reward"}'}),
         Panel("Processor", "none", {
             "{{pod}}": 'rate(process_cpu_seconds_total{@, job="plaudit-reward"}[$__rate_interval])',

@@ -6,7 +6,7 @@ models/helpful/versions/3f2a9c01b7de     that version, as long as it is there; i
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from plaudit.reward.admission import Admission
 from plaudit.reward.assemble import assemble, in_thread
@@ -31,8 +31,10 @@ class Named:
 class Catalog:
     """Empty until its models are loaded; the first one is the default."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Collection[str] = ()) -> None:
+        """`kept` are names that the settings go by: their versions may change, but they stay."""
         self._names: dict[str, Named] = {}
+        self._kept = kept
         self.uses = Uses()
         self.loaded = False
         self.draining = False
@@ -63,10 +65,15 @@ class Catalog:
             return next(iter(self._names.values())).current
         model, version = split(name)
         known = self._names.get(model)
-        found = known and (known.versions.get(version) if version else known.current)
+        found = known and (known.current if version is None else known.versions.get(version))
         if not found:
             raise ModelNotFound(name, [f"{PREFIX}{known}" for known in self._names])
         return found
+
+    def label(self, name: str) -> str:
+        """Of metrics: the model's own name, never the caller's spelling of it; also of a version that has left."""
+        model = split(name)[0] if name else next(iter(self._names), "")
+        return model if model in self._names else "unknown"
 
     def all(self) -> list[Served]:
         """Every version, sorted by resource name."""
@@ -107,6 +114,8 @@ class Catalog:
             raise ModelInUse(name, f"the name {PREFIX}{model} stands for it: update that alias first")
         if not version and named is next(iter(self._names.values())):
             raise ModelInUse(name, "it is this server's default model")
+        if not version and model in self._kept:
+            raise ModelInUse(name, "the settings' forms go by it")
         leaving = [found] if version else list(named.versions.values())
         self._refuse_members(leaving)
         for one in leaving:
@@ -149,7 +158,7 @@ class Catalog:
                 raise ModelInUse(model.card.resource, f"the ensemble {ensemble.card.resource} is made of it")
 
 
-def split(name: str) -> tuple[str, str]:
-    """Name and version, or "" where none is said."""
-    model, _, version = name.removeprefix(PREFIX).partition(VERSIONS)
-    return model, version
+def split(name: str) -> tuple[str, str | None]:
+    """Name and version, None where none is said."""
+    model, separator, version = name.removeprefix(PREFIX).partition(VERSIONS)
+    return model, version if separator else None

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from plaudit.errors import ConfigurationError
 from plaudit.reward.backends.model import Ids
-from plaudit.reward.backends.process import ModelProcess, Order
-from plaudit.reward.batcher import Budget
+from plaudit.reward.backends.process import ModelFailed, ModelProcess, Order
+from plaudit.reward.batcher import Budget, OutOfMemory
 from plaudit.reward.calibration import Calibration
 from plaudit.reward.drift import drift
 from plaudit.reward.errors import DeviceLost, NonfiniteScore, RequestError
@@ -109,9 +109,14 @@ def _cores() -> int:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[None]:
-    """A model whose process ends while it is loaded cannot be served."""
+    """A model whose process ends or fails while it is loaded cannot be served."""
     try:
         yield
+    except OutOfMemory:
+        raise ConfigurationError(f"{folder} has no room on its device: unload another model first") from None
+    except ModelFailed:
+        log.exception("a model failed while it was loaded")
+        raise ConfigurationError(f"{folder}: the model failed while it was loaded: the server's log has how") from None
     except DeviceLost:
         raise ConfigurationError(
             f"{folder}: the model's process ended while it was loaded: is there enough memory for it?"

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Call:
     """One call under way. Who answers it says what is known of it only then."""
 
-    def __init__(self, method: str) -> None:
-        self.method = method
+    def __init__(self, method: str, service: str = "RewardService") -> None:
+        self.method, self.service = method, service
         self.model = ""  # the caller's spelling; the metrics get the model's own name
         self.code: Code.ValueType = Code.OK
         self.gave_up: Callable[[], Code.ValueType] = lambda: Code.CANCELLED  # how a call that is cancelled ended
@@ -46,7 +46,7 @@ class Counting:
         name_request(given_id)
         self._entered(+1)
         try:
-            with tracing.continued(traceparent), tracing.span(f"RewardService/{call.method}", "SERVER"):
+            with tracing.continued(traceparent), tracing.span(f"{call.service}/{call.method}", "SERVER"):
                 yield
         except asyncio.CancelledError:
             call.code = call.gave_up()
@@ -59,7 +59,7 @@ class Counting:
             self._entered(-1)
             seconds = time.monotonic() - began
             code = Code.Name(call.code)
-            self._metrics.called(call.method, self._label(call.model), code, seconds)
+            self._metrics.called(call.method, self._catalog.label(call.model), code, seconds)
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("call", extra={"method": call.method, "code": code, "seconds": round(seconds, 6)})
 
@@ -78,13 +78,6 @@ class Counting:
         if code not in (Code.INTERNAL, Code.DEADLINE_EXCEEDED):
             self._metrics.rejected.labels(reason(error)).inc()
         return code
-
-    def _label(self, name: str) -> str:
-        """The model's own name, never the caller's spelling of it."""
-        try:
-            return self._catalog.find(name).card.name
-        except RequestError:
-            return "unknown"
 
 
 def name_request(given: str) -> None:

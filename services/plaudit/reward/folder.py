@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
@@ -24,9 +24,10 @@ from plaudit.reward.calibration import Calibration
 from plaudit.reward.errors import RequestError
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone, weights_digest
 from plaudit.reward.rendering import Rendering, check, render, rendering_digest
+from plaudit.reward.sources import RECORD
 from plaudit.settings import STRICT
 
-NAME = "plaudit_reward.json"
+NAME = RECORD
 TOLERANCE = 1e-3
 """Between machines, in units of max(1, |score|): BLAS libraries sum in other orders; another model is further off."""
 
@@ -47,7 +48,7 @@ class RewardFolder:
     """What `plaudit_reward.json` says."""
 
     rendering: Rendering
-    version: str
+    version: Annotated[str, Field(pattern=r"^[^/\s]{1,128}$")]  # it stands in models/{model}/versions/{version}
     weights_sha256: str
     rendering_sha256: str
     score_head: Literal["trained"] = "trained"  # a head that was never trained is never written

@@ -41,15 +41,15 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             if handler is None or service not in (SERVICE, ADMIN):
                 return handler
             self._wrapped[name] = grpc.unary_unary_rpc_method_handler(
-                self._wrap(method, cast(Handler, handler.unary_unary)),
+                self._wrap(service.rpartition(".")[2], method, cast(Handler, handler.unary_unary)),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         return self._wrapped[name]
 
-    def _wrap(self, method: str, handle: Handler) -> Handler:
+    def _wrap(self, service: str, method: str, handle: Handler) -> Handler:
         async def counted(request: Any, context: Context) -> Any:
-            call = Call(method)
+            call = Call(method, service)
             call.model = getattr(request, "model", getattr(request, "name", ""))
             call.gave_up = lambda: _gave_up(context)
             self._arrived(context)

@@ -35,6 +35,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """A classifier with a trained head, a pad token and safetensors weights, in evaluation mode."""
+    _check_shards(folder)
     kind = AutoModelForTokenClassification if scores_tokens(folder) else AutoModelForSequenceClassification
     try:
         model, info = kind.from_pretrained(
@@ -95,6 +96,17 @@ def weights_digest(folder: Path) -> str:
 def pad_id(model: PreTrainedModel) -> int:
     """The id that the model's readout takes for padding."""
     return int(model.config.get_text_config().pad_token_id)
+
+
+def _check_shards(folder: Path) -> None:
+    """An index names files of the folder: others would be loaded from anywhere, and are in no digest."""
+    for index in folder.glob("*.index.json"):
+        try:
+            named = set(json.loads(index.read_bytes())["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            raise ConfigurationError(f"{index} is no index of weights: save the model again") from None
+        if outside := sorted(str(name) for name in named if Path(str(name)).name != name):
+            raise ConfigurationError(f"{index} names {outside[0]}, no file of the folder: save the model again")
 
 
 def _refuse_unusable(folder: Path, model: PreTrainedModel, missing: set[str]) -> None:

@@ -65,7 +65,7 @@ class Metrics:
         self.cache_hits = counter("reward_cache_hits_total", "Items whose score was remembered.")
         self.cache_misses = counter("reward_cache_misses_total", "Items looked for in the cache and not found.")
         self.ensemble_std = histogram("reward_ensemble_std", "Spread of an ensemble's members.", SPREADS, ["model"])
-        self.drift = gauge("reward_dtype_drift", "Largest difference to the model in float32.", ["model"])
+        self.drift = gauge("reward_dtype_drift", "Largest difference to the model in float32.", INFO[:2])
         self.expired = counter("reward_deadline_expired_total", "Items whose time was over.", ["where"])
         self.waiting = gauge("reward_human_waiting_items", "Items that people are asked to judge.", ["model"])
         self.waited = histogram("reward_human_wait_seconds", "From asking until it is judged.", OF_PEOPLE, ["model"])
@@ -77,7 +77,7 @@ class Metrics:
         self.nonfinite = counter("reward_score_nonfinite_total", "NaN or infinity out of a model.")
         self.info = gauge("reward_model_info", "1 for each served version.", INFO)
         self.aliased = gauge("reward_model_aliased", "1 for the version that a name stands for.", INFO[:2])
-        self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", ["model"])
+        self.load_seconds = gauge("reward_model_load_seconds", "How long loading took.", INFO[:2])
         self.reload_failed = gauge("reward_reload_failed", "1 while a file that changed is not in order.", ["file"])
         self.client_items = counter("reward_client_items_total", "Items by whose key they came with.", ["client"])
         self.client_tokens = counter("reward_client_tokens_total", "Tokens computed for a key.", ["client"])
@@ -115,9 +115,9 @@ class Metrics:
     def loaded(self, card: Card, seconds: float) -> None:
         """One model is ready."""
         self.info.labels(*_info(card)).set(1)
-        self.load_seconds.labels(card.name).set(seconds)
+        self.load_seconds.labels(card.name, card.version).set(seconds)
         if card.drift is not None:
-            self.drift.labels(card.name).set(card.drift.largest)
+            self.drift.labels(card.name, card.version).set(card.drift.largest)
 
     def served(self, cards: Sequence[Card]) -> None:
         """By the models' names alone."""
@@ -130,6 +130,8 @@ class Metrics:
     def unloaded(self, card: Card) -> None:
         """One version is not served any more."""
         self.info.remove(*_info(card))
+        for gauge in (self.load_seconds, self.drift):
+            gauge.remove_by_labels({"model": card.name, "version": card.version})
 
     def queued(self, admissions: Sequence[Admission]) -> None:
         """What waits, over all models."""

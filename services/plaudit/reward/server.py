@@ -52,7 +52,8 @@ class RewardServer:
         self.settings = settings
         self.metrics = Metrics()
         self.metrics.ready.set_function(lambda: float(self._state().healthy))
-        self.catalog = Catalog()
+        forms = settings.forms
+        self.catalog = Catalog({forms.model, *forms.names.values()} if forms else ())
         self.address = self.http_address = self.forms_address = ""
         self.lost = asyncio.Event()
         """Set when a model can never score again; the catalog knows which."""

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from plaudit.errors import ConfigurationError
 
+RECORD = "plaudit_reward.json"
+"""What a reward model's folder says of itself (folder.py)."""
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 """What is fetched of a model that is named, not a folder: never pickled weights, never code."""
 

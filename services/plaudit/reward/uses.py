@@ -37,8 +37,10 @@ class Uses:
     async def close(self, model: Served) -> None:
         """After its last block; it has left."""
         await self._leaving[model].wait()
-        await asyncio.to_thread(model.close)  # a process is waited for
-        self._leaving.pop(model)
+        try:
+            await asyncio.to_thread(model.close)  # a process is waited for
+        finally:
+            del self._leaving[model]
 
     @property
     def leaving(self) -> tuple[Served, ...]:

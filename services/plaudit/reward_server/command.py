@@ -8,9 +8,10 @@
     unload    name                                 a version, when its last call is answered; or a name and all of them
 
 All but `list` take an API key with the scope `admin`: `api_key_file=FILE`. Of `HOST:PORT,HOST:PORT` each is asked in
-turn, up to the first that refuses.
+turn; where some refuse, the others have done it.
 """
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,18 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import split_address
-from plaudit.errors import ConfigurationError
-from plaudit.reward_server import RewardTlsSettings, errors_explained, shown_to
+from plaudit.errors import ConfigurationError, DependencyUnreachable, PlauditError, RunFailed
+from plaudit.reward_server import RewardTlsSettings, shown_to
 from plaudit.settings import STRICT, of_arguments
 from plaudit.visible import visible
+from plaudit_client import (
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    RewardError,
+    ServerUnavailable,
+    Unauthenticated,
+)
 from plaudit_client.admin import ModelAdmin
 
 
@@ -61,11 +70,30 @@ def run(target: str, arguments: list[str]) -> int:
         raise ConfigurationError(f"no action '{action}': {', '.join(ACTIONS)}")
     kind, act = ACTIONS[action]
     settings: ListSettings = of_arguments(kind, rest, f"plaudit models {target} {action}")
+    refusals: list[PlauditError] = []
     for address in _addresses(target):
         opened = partial(ModelAdmin, address, timeout=settings.timeout_s)
-        with errors_explained(), shown_to(address, opened, settings.api_key_file, settings.tls) as admin:
-            act(admin, settings)
+        try:
+            with shown_to(address, opened, settings.api_key_file, settings.tls) as admin:
+                act(admin, settings)
+        except RewardError as error:
+            refusals.append(_explained(error))
+    for refusal in refusals[1:]:
+        print(refusal, file=sys.stderr)
+    if refusals:
+        raise refusals[0]
     return 0
+
+
+def _explained(error: RewardError) -> PlauditError:
+    """By exit code."""
+    match error:
+        case ServerUnavailable() | DeadlineExceeded():
+            return DependencyUnreachable(str(error))
+        case InvalidRequest() | ModelNotFound() | Unauthenticated():
+            return ConfigurationError(str(error))
+        case _:
+            return RunFailed(str(error))
 
 
 def _list(admin: ModelAdmin, _: ListSettings) -> None:

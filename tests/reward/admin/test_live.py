@@ -12,10 +12,13 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import psutil
 import pytest
 from google.rpc.code_pb2 import Code
 
 from plaudit.errors import ConfigurationError
+from plaudit.reward.backends.process import ModelFailed, ModelProcess
+from plaudit.reward.batcher import OutOfMemory
 from plaudit.reward.gate.keys import digest_of
 from plaudit.reward.loading import load_model, load_tokenizer, score_alone
 from plaudit.reward.rendering import Rendering, render
@@ -24,7 +27,7 @@ from plaudit_protos.reward.v1 import reward_pb2
 from plaudit_protos.reward.v1.admin_pb2_grpc import ModelAdminServiceStub
 
 from ..serving import DIGITS, Running, failure, serving, settings, text, until
-from ..tiny_models import SELF_TEST, TEXT, decoder, token_classifier
+from ..tiny_models import SELF_TEST, TEXT, decoder, record, token_classifier
 
 PAIRS = [*SELF_TEST, *((prompt, answer) for prompt in TEXT[:2] for answer in (" Yes.", " We open at 9, thank you."))]
 RENDERING = Rendering(max_tokens=128)
@@ -68,10 +71,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("one", "two", "three")):
         decoder(root / name, RENDERING, seed=seed)
     shutil.copytree(root / "two", root / "changed")
-    record = json.loads((root / "changed/plaudit_reward.json").read_text())
-    record["self_test"][0]["raw_score"] += 1
-    (root / "changed/plaudit_reward.json").write_text(json.dumps(record | {"version": "changed"}))
+    told = json.loads((root / "changed/plaudit_reward.json").read_text())
+    told["self_test"][0]["raw_score"] += 1
+    (root / "changed/plaudit_reward.json").write_text(json.dumps(told | {"version": "changed"}))
     token_classifier(root / "tokens")
+    record(root / "tokens", RENDERING)
+    shutil.copytree(root / "two", root / "recalibrated")
+    told = json.loads((root / "two/plaudit_reward.json").read_text())
+    told["calibration"] = {"mean": 1.0, "std": 2.0}
+    (root / "recalibrated/plaudit_reward.json").write_text(json.dumps(told))
+    shutil.copytree(root / "two", root / "nameless")
+    (root / "nameless/plaudit_reward.json").write_text(json.dumps(told | {"version": ""}))
+    shutil.copytree(root / "two", root / "elsewhere")
+    (root / "elsewhere/model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": dict.fromkeys(["score.weight"], "../two/model.safetensors")}
+    (root / "elsewhere/model.safetensors.index.json").write_text(json.dumps(index))
     return root
 
 
@@ -149,9 +163,13 @@ async def test_a_load_may_move_the_name_at_once_and_again_is_no_other_load(tmp_p
 
 REFUSED = {
     "changed": ("FOLDER_REFUSED", "self-test's score"),
+    "tokens": ("FOLDER_REFUSED", "load it under another name"),
+    "nameless": ("FOLDER_REFUSED", "'version'"),
+    "elsewhere": ("FOLDER_REFUSED", "no file of the folder"),
     "linked": ("INVALID_REQUEST", "model.safetensors leads out"),
+    "ring": ("INVALID_REQUEST", "around leads out"),
     **dict.fromkeys(
-        ("tokens", "nowhere", "../outside", "{outside}", "link", "", "one\0", "x" * 5000),
+        ("nowhere", "../outside", "{outside}", "link", "", "one\0", "x" * 5000),
         ("INVALID_REQUEST", "no folder with a plaudit_reward.json"),
     ),
 }
@@ -166,6 +184,8 @@ async def test_what_cannot_be_loaded_leaves_what_is_served(tmp_path, root, golde
     shutil.copytree(root / "two", inside / "linked")
     (inside / "linked/model.safetensors").unlink()
     (inside / "linked/model.safetensors").symlink_to(outside / "model.safetensors")
+    shutil.copytree(root / "two", inside / "ring")
+    (inside / "ring/around").symlink_to("around")
     async with live(inside, tmp_path) as server:
         for folder, (reason, why) in REFUSED.items():
             found = await failure(server.load(folder.format(outside=outside), update_alias=True))
@@ -178,17 +198,36 @@ async def test_what_cannot_be_loaded_leaves_what_is_served(tmp_path, root, golde
         assert reply.results[0].score.score == pytest.approx(goldens[one][0], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [(OutOfMemory(), "no room on its device"), (ModelFailed("Traceback ..."), "the server's log has how")],
+)
+async def test_a_model_that_finds_no_room_or_fails_is_refused(tmp_path, root, goldens, monkeypatch, fault, why):
+    """The likeliest end of a load, where the device already has another version."""
+    async with live(root, tmp_path) as server:
+        monkeypatch.setattr(ModelProcess, "best_budget", lambda *_: throw(fault))
+        found = await failure(server.load("two", update_alias=True))
+        assert (found.reason, why in found.message) == ("FOLDER_REFUSED", True)
+        assert await server.listed() == {next(iter(goldens)): True}
+        monkeypatch.undo()
+        assert (await server.load("two")).name == list(goldens)[1]
+
+
+def throw(fault: Exception) -> None:
+    raise fault
+
+
 async def test_a_version_is_what_it_was(tmp_path, root, goldens):
-    """Other weights that say they are the same version are refused, and so is the same in another dtype."""
+    """What says that it is the same version and has other weights, calibration or dtype is refused."""
     two = list(goldens)[1]
     inside = tmp_path / "root"
     shutil.copytree(root, inside)
-    record = json.loads((inside / "three/plaudit_reward.json").read_text())
-    record["version"] = two.rpartition("/")[2]
-    (inside / "three/plaudit_reward.json").write_text(json.dumps(record))
+    told = json.loads((inside / "three/plaudit_reward.json").read_text())
+    told["version"] = two.rpartition("/")[2]
+    (inside / "three/plaudit_reward.json").write_text(json.dumps(told))
     async with live(inside, tmp_path) as server:
         await server.load("two")
-        for folder, more in (("three", {}), ("two", {"dtype": "bfloat16"})):
+        for folder, more in (("three", {}), ("recalibrated", {}), ("two", {"dtype": "bfloat16"})):
             found = await failure(server.load(folder, **more))
             assert found.reason == "FOLDER_REFUSED"
             assert "a version never changes" in found.message
@@ -220,9 +259,9 @@ async def test_what_others_go_by_stays(tmp_path, root, goldens):
             found = await failure(server.unload(name))
             assert (found.code, found.reason) == (Code.FAILED_PRECONDITION, "MODEL_IN_USE")
             assert why in found.message
-        for name in ("models/none", "models/m/versions/none"):
+        for name in ("models/none", "models/m/versions/none", "models/both/versions/"):
             assert (await failure(server.unload(name))).reason == "MODEL_NOT_FOUND"
-            assert (await failure(server.alias(f"{name}/versions/1"))).reason == "MODEL_NOT_FOUND"
+        assert (await failure(server.alias("models/none/versions/1"))).reason == "MODEL_NOT_FOUND"
         assert (await failure(server.alias("models/m"))).reason == "INVALID_REQUEST"
         assert len(await server.listed()) == 4
         await server.unload("models/both")
@@ -243,9 +282,50 @@ async def test_a_model_is_unloaded_when_its_last_call_is_answered(tmp_path, root
         found = await failure(server.running.score(text("", ""), model="slow", metadata=SCORER))
         assert found.reason == "MODEL_NOT_FOUND"
         assert not unloading.done()
+        again = asyncio.create_task(server.unload("models/slow"))
         assert [result.score.score for result in (await call).results] == [0.5]
-        await asyncio.wait_for(unloading, 5)
+        await asyncio.wait_for(asyncio.gather(unloading, again), 5)
+        assert (await failure(server.unload("models/slow"))).reason == "MODEL_NOT_FOUND"
         assert {one.labels["model"] for one in server.running.server.metrics.info.collect()[0].samples} == {"m"}
+
+
+async def test_an_unloaded_model_leaves_no_process(tmp_path, root, goldens):
+    one = next(iter(goldens))
+    async with live(root, tmp_path) as server:
+        before = processes()
+        await server.load("two", update_alias=True)
+        (new,) = processes() - before
+        await server.unload(one)
+        assert len(before - processes()) == 1
+        assert new in processes()
+
+
+def processes() -> set[psutil.Process]:
+    """Those of models: of the process that they are all forked from, too."""
+    return {one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE}
+
+
+async def test_the_members_of_an_ensemble_that_is_being_asked_stay(tmp_path, root):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\n\ndef slow(prompt, response):\n    time.sleep(1.0)\n    return 0.5\n")
+    function = {"name": "slow", "callable": {"function": f"{slow}:slow"}}
+    both = {"name": "both", "ensemble": {"members": ["slow", "digits"]}}
+    async with live(root, tmp_path, function, DIGITS, both) as server:
+        call = asyncio.create_task(server.running.score(text("", "7"), model="both", metadata=SCORER))
+        await until(lambda: any(admission.items for admission in server.running.server.catalog.admissions()))
+        unloading = asyncio.create_task(server.unload("models/both"))
+        await until(lambda: bool(server.running.server.catalog.uses.leaving))
+        assert (await failure(server.unload("models/slow"))).reason == "MODEL_IN_USE"
+        assert [result.score.score for result in (await call).results] == [pytest.approx(0.35)]
+        await unloading
+        await server.unload("models/slow")
+
+
+async def test_names_that_forms_go_by_stay(tmp_path, root):
+    forms = {"address": "127.0.0.1:0", "model": "digits"}
+    async with live(root, tmp_path, DIGITS, forms=forms) as server:
+        found = await failure(server.unload("models/digits"))
+        assert (found.reason, "forms go by it" in found.message) == ("MODEL_IN_USE", True)
 
 
 @pytest.mark.parametrize(("metadata", "reason"), [(SCORER, "PERMISSION_DENIED"), ((), "UNAUTHENTICATED")])

@@ -96,7 +96,8 @@ class UnloadModelRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`models/{model}/versions/{version}`, but not the one that the name stands for or that an ensemble is made of; or
-    `models/{model}`, all of its versions and the name, but not the server's default model.
+    `models/{model}`, all of its versions and the name, but not a name that the server's settings go by: the default
+    model, and those of its HTTP forms.
     """
     def __init__(
         self,

@@ -66,7 +66,8 @@ class ModelAdminServiceServicer:
 
     def UnloadModel(self, request, context):
         """Takes a version out: no call that begins now finds it, those that have it are answered. Returns when they are and
-        its memory is free; where the caller does not wait, that comes to pass all the same.
+        its memory is free; where the caller does not wait, that comes to pass all the same, and who asks again waits for it.
+        What is gone is MODEL_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,8 @@ class ModelAdminServiceStub:
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]
     """Takes a version out: no call that begins now finds it, those that have it are answered. Returns when they are and
-    its memory is free; where the caller does not wait, that comes to pass all the same.
+    its memory is free; where the caller does not wait, that comes to pass all the same, and who asks again waits for it.
+    What is gone is MODEL_NOT_FOUND.
     """
     UpdateAlias: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UpdateAliasRequest, _admin_pb2.UpdateAliasResponse]
     """Has a model's name stand for another of its versions, from the next call on."""
@@ -63,7 +64,8 @@ class ModelAdminServiceAsyncStub(ModelAdminServiceStub):
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnloadModelRequest, _admin_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Takes a version out: no call that begins now finds it, those that have it are answered. Returns when they are and
-    its memory is free; where the caller does not wait, that comes to pass all the same.
+    its memory is free; where the caller does not wait, that comes to pass all the same, and who asks again waits for it.
+    What is gone is MODEL_NOT_FOUND.
     """
     UpdateAlias: _aio.UnaryUnaryMultiCallable[_admin_pb2.UpdateAliasRequest, _admin_pb2.UpdateAliasResponse]  # type: ignore[assignment]
     """Has a model's name stand for another of its versions, from the next call on."""
@@ -88,7 +90,8 @@ class ModelAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.UnloadModelResponse, _abc.Awaitable[_admin_pb2.UnloadModelResponse]]:
         """Takes a version out: no call that begins now finds it, those that have it are answered. Returns when they are and
-        its memory is free; where the caller does not wait, that comes to pass all the same.
+        its memory is free; where the caller does not wait, that comes to pass all the same, and who asks again waits for it.
+        What is gone is MODEL_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from plaudit.errors import PlauditError
-from plaudit.reward import folder as reward_folder
 from plaudit.reward.assemble import assemble, in_thread
-from plaudit.reward.catalog import Catalog
+from plaudit.reward.catalog import Catalog, split
 from plaudit.reward.errors import Draining, FolderRefused, LoadUnderWay, RequestError
 from plaudit.reward.metrics import Metrics
 from plaudit.reward.served import Served
@@ -36,12 +35,15 @@ class Loads:
     def __init__(self, catalog: Catalog, settings: ServerSettings, metrics: Metrics) -> None:
         self._catalog, self._settings, self._metrics = catalog, settings, metrics
         self._running: tuple[Wanted, asyncio.Task[Served]] | None = None
+        self._closing: dict[Served, asyncio.Task[None]] = {}
 
     async def load(self, wanted: Wanted) -> Served:
         """The version, once it is served; asked for the same, both callers have it of one load.
 
         Raises FolderRefused, LoadUnderWay for another one, and Draining when the server ends before.
         """
+        if self._catalog.draining:
+            raise Draining
         if self._running is None:
             self._running = wanted, asyncio.create_task(self._load(wanted))
         under_way, task = self._running
@@ -58,17 +60,31 @@ class Loads:
         """Closes what the catalog took out, each when its last call is answered."""
         for model in leaving:
             self._metrics.unloaded(model.card)
-        await asyncio.gather(*(asyncio.shield(self._closing(model)) for model in leaving))
+            self._closing[model] = asyncio.create_task(self._close(model))
+        await asyncio.gather(*(asyncio.shield(self._closing[model]) for model in leaving))
+
+    async def until_closed(self, name: str) -> bool:
+        """Waits for what is being unloaded of that name, or of that name and version; False where nothing is."""
+        asked, version = split(name)
+        closing = [
+            asyncio.shield(task)
+            for model, task in self._closing.items()
+            if model.card.name == asked and version in (None, model.card.version)
+        ]
+        await asyncio.gather(*closing)
+        return bool(closing)
 
     def cancel(self) -> None:
         """The server ends."""
         if self._running is not None:
             self._running[1].cancel()
 
-    def _closing(self, model: Served) -> "asyncio.Task[None]":
-        task = asyncio.create_task(self._catalog.uses.close(model))
-        task.add_done_callback(lambda _: log.info("model unloaded", extra={"model": model.card.resource}))
-        return task
+    async def _close(self, model: Served) -> None:
+        try:
+            await self._catalog.uses.close(model)
+        finally:
+            del self._closing[model]
+        log.info("model unloaded", extra={"model": model.card.resource})
 
     async def _load(self, wanted: Wanted) -> Served:
         told = {"model": wanted.name, "folder": str(wanted.folder)}
@@ -115,17 +131,20 @@ class Loads:
 
     async def _known(self, model: ModelSettings, folder: Path) -> Served | None:
         """The folder's version, where it is served already. Raises FolderRefused where that is something else."""
+        from plaudit.reward import folder as reward_folder  # with torch, which a server of rules never imports
+
         record = await in_thread(lambda: reward_folder.read(folder))
         assert record is not None, "Roots.find"
         resource = f"models/{model.name}/versions/{record.version}"
         known = next((one for one in self._catalog.all() if one.card.resource == resource), None)
         if known is None:
             return None
-        same = known.card.weights_sha256, known.card.rendering_sha256, known.card.dtype
-        if same != (record.weights_sha256, record.rendering_sha256, model.dtype):
+        card, calibration = known.card, record.calibration.id if record.calibration else ""
+        served = card.weights_sha256, card.rendering_sha256, card.calibration_id, card.dtype
+        if served != (record.weights_sha256, record.rendering_sha256, calibration, model.dtype):
             raise FolderRefused(
                 f"{folder} says that it is version '{record.version}', and that one is served already with other "
-                "weights, rendering or dtype: a version never changes, so give this one another"
+                "weights, rendering, calibration or dtype: a version never changes, so give this one another"
             )
         return known
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from plaudit.errors import ConfigurationError
 from plaudit.reward.errors import InvalidRequest
-from plaudit.reward.folder import NAME
+from plaudit.reward.sources import RECORD
 
 
 class Roots:
@@ -25,18 +25,20 @@ class Roots:
         """
         found = next((path for root in self._roots if (path := self._below(root, folder))), None)
         if found is None:
-            raise InvalidRequest("folder", f"no folder with a {NAME} of this path below the server's model_roots")
-        for file in found.rglob("*"):
-            if not self._is_inside(file.resolve()):
-                raise InvalidRequest("folder", f"{file.relative_to(found)} leads out of the server's model_roots")
+            raise InvalidRequest("folder", f"no folder with a {RECORD} of this path below the server's model_roots")
+        for file in found.iterdir():
+            if self._inside(file) is None:
+                raise InvalidRequest("folder", f"{file.name} leads out of the server's model_roots")
         return found
 
     def _below(self, root: Path, folder: str) -> Path | None:
-        try:
-            path = (root / folder).resolve()
-            return path if self._is_inside(path) and (path / NAME).is_file() else None
-        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, links in a ring
-            return None
+        path = self._inside(root / folder)
+        return path if path is not None and (path / RECORD).is_file() else None
 
-    def _is_inside(self, path: Path) -> bool:
-        return any(path.is_relative_to(root) for root in self._roots)
+    def _inside(self, path: Path) -> Path | None:
+        """Where its links lead, or None where that is outside or nowhere."""
+        try:
+            found = path.resolve(strict=True)
+        except (OSError, ValueError, RuntimeError):  # not there, too long, a zero byte, links in a ring
+            return None
+        return found if any(found.is_relative_to(root) for root in self._roots) else None

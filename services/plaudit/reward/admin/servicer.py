@@ -8,7 +8,7 @@ from plaudit.reward.admin.loads import Dtype, Loads, Wanted
 from plaudit.reward.admin.roots import Roots
 from plaudit.reward.assemble import in_thread
 from plaudit.reward.catalog import PREFIX, Catalog, split
-from plaudit.reward.errors import Draining, InvalidRequest, ModelLoading
+from plaudit.reward.errors import Draining, InvalidRequest, ModelLoading, ModelNotFound
 from plaudit.reward.served import Served
 from plaudit.reward.servicer import Context
 from plaudit.reward.settings import NAME
@@ -47,7 +47,13 @@ class ModelAdminServicer(ModelAdminServiceServicer):
         self._check_open()
         if not request.name:
             raise InvalidRequest("name", "is required")
-        await self._loads.unload(self._catalog.take_out(request.name))
+        try:
+            leaving = self._catalog.take_out(request.name)
+        except ModelNotFound:  # asked again while it leaves
+            if not await self._loads.until_closed(request.name):
+                raise
+        else:
+            await self._loads.unload(leaving)
         return pb.UnloadModelResponse()
 
     async def UpdateAlias(  # noqa: N802

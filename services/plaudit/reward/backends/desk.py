@@ -84,8 +84,8 @@ class Desk:
         return not self._polling.done()
 
     def close(self) -> None:
-        """Nobody waits any more."""
-        self._polling.cancel()
+        """Nobody waits any more. From any thread."""
+        self._polling.get_loop().call_soon_threadsafe(self._polling.cancel)
         self._thread.shutdown()
         self._database.close()
 

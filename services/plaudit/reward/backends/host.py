@@ -21,7 +21,7 @@ class Host:
         """In any case: what goes wrong is an answer too."""
         try:
             return Reply("value", self.load(given) if what == "load" else getattr(self._backend, what)(given))
-        except OutOfMemory:
+        except (OutOfMemory, torch.OutOfMemoryError):
             return Reply("no memory")
         except ConfigurationError as error:
             return Reply("refused", str(error))
