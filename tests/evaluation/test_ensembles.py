@@ -13,6 +13,7 @@ from plaudit.evaluation.accuracy import AccuracySettings, evaluate
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown
 from plaudit.evaluation.sides import ask_ensemble, ask_server
 from plaudit.preferences.reading import Side
+from plaudit.reward.folder import Calibration, write
 from plaudit.reward.rendering import Rendering
 from plaudit.reward.settings import EnsembleSettings
 from plaudit.reward_server import RewardServerSettings
@@ -59,6 +60,21 @@ async def test_folders_are_the_ensemble_that_a_server_makes_of_them(folders):
             assert (mine[-1], theirs[-1]) == (None, None), "what the whole has no score for, no member counts"
     assert (next(iter(served[0].members.values()))[:-1], singles.members) == (singles.values, {})
     assert served[0].values[0] != served[1].values[0] != served[2].values[0]
+
+
+async def test_members_whose_spread_no_number_can_say_have_no_score_here_as_on_a_server(tmp_path):
+    """About 1e158 each, and the square of their distance is beyond every number."""
+    folders = [tiny_models.decoder(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    for folder in folders:
+        calibration = Calibration(mean=0.0, std=1e-160)
+        write(folder, Rendering(max_tokens=200), self_test=tiny_models.SELF_TEST, calibration=calibration)
+    models = [{"name": folder.name, "model": str(folder)} for folder in folders]
+    async with serving({"name": "all", "ensemble": {"members": ["a", "b"]}}, *models) as server:
+        there = await asyncio.to_thread(ask_server, RewardServerSettings(address=server.server.address), SIDES)
+    here = ask_ensemble(EnsembleSettings(members=tuple(map(str, folders))), SIDES)
+    assert here.values == there.values == [None] * len(SIDES)
+    assert here.missing == there.missing == {"NONFINITE_SCORE": len(SIDES)}
+    assert [*here.members.values()] == [*there.members.values()] == [here.values] * 2
 
 
 def test_each_member_has_a_line_beside_the_whole(tmp_path, folders):

@@ -15,6 +15,8 @@ from plaudit.telemetry.quiet import quiet_libraries
 from plaudit_client import ModelInfo, RewardClient, Score, ScoreFailure
 
 SIDES_PER_CALL = 256
+NONFINITE = "NONFINITE_SCORE"
+"""The reason of a server for a score that is no finite number."""
 
 Result = float | str
 """A score, or the reason why there is none."""
@@ -115,12 +117,13 @@ def _alone(folder: Path, sides: Sequence[Side]) -> tuple[str, list[Result]]:
 
 def _finite(result: Result) -> Result:
     """As a server says it."""
-    return result if isinstance(result, str) or math.isfinite(result) else "NONFINITE_SCORE"
+    return result if isinstance(result, str) or math.isfinite(result) else NONFINITE
 
 
 def _together(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
     """What the members say of one side, as one score."""
-    from plaudit.reward.backends.ensemble import combine, spread
+    from plaudit.reward.backends.ensemble import combined
+    from plaudit.reward.errors import NonfiniteScore
     from plaudit.reward.items import MemberScore
 
     scores = []
@@ -128,7 +131,8 @@ def _together(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
         if isinstance(one, str):
             return one
         scores.append(MemberScore("", one, one))
-    return combine(ensemble, spread(scores))
+    told = combined(ensemble, scores)
+    return NONFINITE if isinstance(told, NonfiniteScore) else told[0]
 
 
 def _scores(model: str, results: Sequence[Result], members: dict[str, list[float | None]] | None = None) -> Scores:

@@ -22,7 +22,6 @@ from plaudit.reward.items import (
     MemberScore,
     Outcome,
     Scored,
-    finite,
 )
 from plaudit.reward.served import Served
 from plaudit.reward.settings import EnsembleSettings
@@ -73,12 +72,24 @@ class EnsembleModel:
                 return outcome
         scored = [outcome for outcome in outcomes if isinstance(outcome, Scored)]
         names = [member.card.resource for member in self._members]
-        told = spread([MemberScore(name, one.score, one.raw) for name, one in zip(names, scored, strict=True)])
-        score = combine(self._settings, told)
-        if not math.isfinite(told.std):  # finite scores may lie further apart than a number can say
-            return NonfiniteScore("the members' spread is no finite number")
+        members = [MemberScore(name, one.score, one.raw) for name, one in zip(names, scored, strict=True)]
+        told = combined(self._settings, members)
+        if isinstance(told, NonfiniteScore):
+            return told
+        score, spread = told
         tokens = max(one.input_tokens for one in scored), max(one.truncated_tokens for one in scored)
-        return finite(Scored(score, score, *tokens, cached=all(one.cached for one in scored), ensemble=told))
+        return Scored(score, score, *tokens, cached=all(one.cached for one in scored), ensemble=spread)
+
+
+def combined(
+    settings: EnsembleSettings, members: Sequence[MemberScore]
+) -> tuple[float, EnsembleScore] | NonfiniteScore:
+    """The one score of an item that all of them scored, and how they lie; served and evaluated alike."""
+    told = spread(members)
+    score = combine(settings, told)
+    if not math.isfinite(told.std):  # finite scores may lie further apart than a number can say
+        return NonfiniteScore("the members' spread is no finite number")
+    return (score, told) if math.isfinite(score) else NonfiniteScore()
 
 
 def combine(settings: EnsembleSettings, spread: EnsembleScore) -> float:
