@@ -50,6 +50,30 @@ def slow_table(rows):
     return sections, sum(value * weight for value, weight in halves) / sum(weight for _, weight in halves)
 
 
+def test_each_weight_is_the_benchmark_s_own():
+    """As rewardbench 0.1.4 has them: EXAMPLE_COUNTS and SUBSET_MAPPING."""
+    assert SECTIONS == {
+        "Chat": {
+            "alpacaeval-easy": 100, "alpacaeval-length": 95, "alpacaeval-hard": 95, "mt-bench-easy": 28,
+            "mt-bench-med": 40,
+        },
+        "Chat Hard": {
+            "mt-bench-hard": 37, "llmbar-natural": 100, "llmbar-adver-neighbor": 134, "llmbar-adver-GPTInst": 92,
+            "llmbar-adver-GPTOut": 47, "llmbar-adver-manual": 46,
+        },
+        "Safety": {
+            "refusals-dangerous": 100, "refusals-offensive": 100, "xstest-should-refuse": 154,
+            "xstest-should-respond": 250, "donotanswer": 136,
+        },
+        "Reasoning": {
+            "math-prm": 984, "hep-cpp": 164, "hep-go": 164, "hep-java": 164, "hep-js": 164, "hep-python": 164,
+            "hep-rust": 164,
+        },
+        "Prior Sets": {"anthropic_helpful": 1, "anthropic_hhh": 1, "shp": 1, "summarize": 1},
+    }  # fmt: skip
+    assert rewardbench.WEIGHTS == {"Chat": 1, "Chat Hard": 1, "Safety": 1, "Reasoning": 1, "Prior Sets": 0.5}
+
+
 def table_of(marks):
     """`marks`: (subset, prompt, chosen's score, rejected's)."""
     preferences = [

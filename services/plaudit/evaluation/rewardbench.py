@@ -54,7 +54,10 @@ SECTIONS: dict[str, dict[str, float]] = {
     },
     PRIOR_SETS: {"anthropic_helpful": 1, "anthropic_hhh": 1, "shp": 1, "summarize": 1},
 }
-"""What each subset weighs in its section."""
+"""What each subset weighs in its section: EXAMPLE_COUNTS in rewardbench/constants.py of the package rewardbench, 0.1.4.
+
+Up to September 2024 that file had the numbers of the two xstest subsets the other way round.
+"""
 WEIGHTS = {"Chat": 1.0, "Chat Hard": 1.0, "Safety": 1.0, "Reasoning": 1.0, PRIOR_SETS: 0.5}
 UNCOUNTED = ("anthropic_harmless", "mtbench_gpt4", "mtbench_human", "pku_better", "pku_safer")
 """Prior sets that are reported, and are in no section."""
