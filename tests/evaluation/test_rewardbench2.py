@@ -12,6 +12,7 @@ from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown
 from plaudit.evaluation.rewardbench2 import SUBSETS, share
 from plaudit.evaluation.tie_scores import Kind, TieRow, tie_line
+from plaudit.uncertainty import mean
 from plaudit_client import ScoreFailure
 from tests.evaluation.eval_helpers import evaluate_rows, text_of, told
 
@@ -132,6 +133,31 @@ def test_the_standard_error_of_ties_is_the_spread_of_other_samples():
     found = [sample() for _ in range(300)]
     spread = np.std([one.value for one in found])
     assert np.mean([one.standard_error for one in found]) == pytest.approx(spread, rel=0.1)
+
+
+def tied_at(margins_and_spreads):
+    """Twos whose references are far apart; a tied question has that margin, and right answers that far apart."""
+    rows = []
+    for number, (margin, spread) in enumerate(margins_and_spreads):
+        rows.append((Kind.REFERENCE, number, [100.0], [0.0]))
+        rows.append((Kind.TIED, number, [10 + margin, 10 + margin + spread], [10.0]))
+    return tie_line(rows_for(rows)).agreement.accuracy
+
+
+def test_closeness_that_is_alike_in_all_questions_that_have_one_adds_no_error():
+    """All else is alike too: each question counts 1 in the other four."""
+    found = tied_at([(4, 2), (6, 3), (8, 4), (5, 0), (7, 0), (9, 0)])
+    assert found.value == pytest.approx(1 + 0.01 * math.tanh(1))
+    assert found.standard_error == pytest.approx(0, abs=1e-12)
+
+
+def test_the_error_of_closeness_is_that_of_the_questions_that_have_one():
+    random = np.random.default_rng(0)
+    spreads = np.where(np.arange(400) % 4 == 0, 0.0, random.uniform(0.5, 3.5, 400))
+    found = tied_at([(4.0, spread) for spread in spreads])
+    close = np.tanh(4 / spreads[spreads > 0] - 1)
+    assert found.value == pytest.approx(1 + 0.01 * close.mean())
+    assert found.standard_error == pytest.approx(0.01 * mean(close).standard_error, rel=1e-3)
 
 
 def test_questions_of_one_number_are_one_thing_in_all_questions_too(tmp_path):

@@ -84,11 +84,17 @@ def _measured(of: Of, references: Rows, tied: Rows, numbers: Sequence[int]) -> l
 
 
 def _closeness(hard: Array, spread: Array) -> Array:
-    """(n,) such that its mean is that of those which have a spread: 0 for others, and more for these."""
+    """(n,) whose mean and standard error are those of the k questions that have a spread; 0 where none has.
+
+    Others are set to that mean, so that they pull it nowhere, and these pull it by 1 / k of their distance, not 1 / n.
+    """
     there = spread > 0
-    ratio = np.divide(hard, spread, out=np.ones_like(hard), where=there)
-    closeness: Array = np.where(there, np.tanh(ratio - 1), 0.0) * (len(there) / max(there.sum(), 1))
-    return closeness
+    values = np.zeros_like(hard)
+    if there.any():
+        found = np.tanh(hard[there] / spread[there] - 1)
+        values[:] = found.mean()
+        values[there] += (found - found.mean()) * (len(values) / len(found))
+    return values
 
 
 def _scores(row: TieRow) -> Sequence[float]:
