@@ -6,7 +6,7 @@ with ready(settings.reward) as (client, model):
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -60,9 +60,30 @@ class RewardServerSettings:
 
 @contextmanager
 def ready(server: RewardServerSettings) -> Iterator[tuple[RewardClient, ModelInfo]]:
-    """A client, and the model that it asks, once that answers. Within it, errors are `errors_explained`."""
-    with errors_explained(), open_client(server) as client:
-        yield client, client.wait_until_ready(server.startup_timeout_s)
+    """A client, and the version of the model that it asks: see `open_version`.
+
+    Within it, errors are `errors_explained`, and RunFailed when the server has that version no more.
+    """
+    with errors_explained():
+        client, model = open_version(server)
+        try:
+            with client:
+                yield client, model
+        except ModelNotFound as error:
+            raise RunFailed(
+                f"{model.name} was asked, and its server has that no more ({error}): serve it again, or begin again"
+            ) from None
+
+
+def open_version(server: RewardServerSettings) -> tuple[RewardClient, ModelInfo]:
+    """A client of the version that `model` stands for once the server answers; whoever opens it closes it.
+
+    That version is asked for whatever happens to the name: it may be moved to another one, whose scores are on another
+    scale. Raises ConfigurationError, and what the client does.
+    """
+    with open_client(server) as client:
+        model = client.wait_until_ready(server.startup_timeout_s)
+    return open_client(replace(server, model=model.name)), model
 
 
 def open_client(server: RewardServerSettings) -> RewardClient:

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import replace
 from threading import Lock
 
 from plaudit.errors import ConfigurationError, RunFailed, WouldEndAgain
-from plaudit.reward_server import errors_explained, open_client, score_item
+from plaudit.reward_server import errors_explained, open_client, open_version, score_item
 from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import ScoredTrajectory, Trajectory
 from plaudit_client import ModelInfo, ModelNotFound, Score, ScoreFailure, ScoreItem, ServerUnavailable
@@ -31,15 +30,11 @@ class RewardService:
         self._model = ""  # the one that was there at the start
 
     def wait_until_ready(self) -> ModelInfo:
-        """The model that will be asked, once its server answers. Raises as `errors_explained`.
-
-        From then on that version is asked for: a name may be moved to another one, whose scores are on another scale.
-        """
+        """The version that will be asked from then on, once its server answers. Raises as `errors_explained`."""
         with errors_explained():
-            model = self.client.wait_until_ready(self._settings.startup_timeout_s)
-        self._model = model.name
+            client, model = open_version(self._settings)
         self.client.close()
-        self.client = open_client(replace(self._settings, model=model.name))
+        self.client, self._model = client, model.name
         if self._settings.pessimism and not model.members:
             raise ConfigurationError(
                 f"{self._name}: pessimism needs an ensemble, and {model.name} is a single model: serve several of them "
