@@ -126,7 +126,7 @@ def test_a_failed_score_is_missing_and_never_a_number(tmp_path):
 
     with FakeRewardServer(score) as server:
         found = evaluate_with(tmp_path, server)
-    assert (found.missing_pairs, dict(found.missing)) == (2, {"NONFINITE_SCORE": 2})
+    assert (found.left_out, dict(found.missing)) == (2, {"NONFINITE_SCORE": 2})
     assert (found.overall.accuracy.n, found.overall.accuracy.value) == (2, 0.5)
     assert list(found.subsets) == ["easy"]
 

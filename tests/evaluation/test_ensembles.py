@@ -136,5 +136,5 @@ def test_a_score_that_is_no_number_is_missing_as_on_a_server(tmp_path):
     tiny_models.record(folder, Rendering(max_tokens=200))
     rows = [{"prompt": "How many?", "chosen": f" It is {number}.", "rejected": " No."} for number in (1, 7)]
     found = evaluate(AccuracySettings(data=DataSettings(source=write_rows(tmp_path, rows)), folder=folder))
-    assert (found.missing_pairs, dict(found.missing)) == (1, {"NONFINITE_SCORE": 1})
+    assert (found.left_out, dict(found.missing)) == (1, {"NONFINITE_SCORE": 1})
     assert found.overall.accuracy.value in (0, 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plaudit.errors import ConfigurationError, RunFailed
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown
 from plaudit.evaluation.rewardbench2 import SUBSETS, share
-from plaudit.evaluation.tie_scores import Kind, TieRow, tie_line
+from plaudit.evaluation.tie_scores import Kind, TieRow, tie_score
 from plaudit.uncertainty import mean
 from plaudit_client import ScoreFailure
 from tests.evaluation.eval_helpers import evaluate_rows, text_of, told
@@ -94,7 +94,7 @@ def rows_for(rows, scale=1.0, shift=0.0):
 
 @given(TIE_ROWS)
 def test_the_score_of_ties_is_what_the_obvious_loop_says(rows):
-    expected, found = slow_ties(rows), tie_line(rows_for(rows))
+    expected, found = slow_ties(rows), tie_score(rows_for(rows))
     if expected is None:
         assert found is None
         return
@@ -105,7 +105,7 @@ def test_the_score_of_ties_is_what_the_obvious_loop_says(rows):
 
 @given(TIE_ROWS, st.sampled_from([0.5, 2.0, 8.0]), st.integers(-4, 4))
 def test_the_score_of_ties_does_not_know_the_unit_of_scores(rows, scale, shift):
-    one, other = tie_line(rows_for(rows)), tie_line(rows_for(rows, scale, shift))
+    one, other = tie_score(rows_for(rows)), tie_score(rows_for(rows, scale, shift))
     assert (one is None) == (other is None)
     if one is not None:
         assert other.agreement.accuracy.value == pytest.approx(one.agreement.accuracy.value)
@@ -128,7 +128,7 @@ def test_the_standard_error_of_ties_is_the_spread_of_other_samples():
             known = random.normal(1, 1)  # of both questions
             rows.append((Kind.REFERENCE, number, [known + random.normal()], [0.0]))
             rows.append((Kind.TIED, number, [known + one for one in random.normal(size=3)], [0.0]))
-        return tie_line(rows_for(rows)).agreement.accuracy
+        return tie_score(rows_for(rows)).agreement.accuracy
 
     found = [sample() for _ in range(300)]
     spread = np.std([one.value for one in found])
@@ -141,7 +141,7 @@ def tied_at(margins_and_spreads):
     for number, (margin, spread) in enumerate(margins_and_spreads):
         rows.append((Kind.REFERENCE, number, [100.0], [0.0]))
         rows.append((Kind.TIED, number, [10 + margin, 10 + margin + spread], [10.0]))
-    return tie_line(rows_for(rows)).agreement.accuracy
+    return tie_score(rows_for(rows)).agreement.accuracy
 
 
 def test_closeness_that_is_alike_in_all_questions_that_have_one_adds_no_error():
@@ -180,7 +180,7 @@ def test_a_question_with_an_answer_that_has_no_score_is_missing(tmp_path):
         return TOO_LONG if text_of(item) == "3" else told(item)
 
     found = evaluate_rows(tmp_path, FIVE, score, benchmark="rewardbench2")
-    assert (found.missing_pairs, found.overall.accuracy.n) == (5, 15)
+    assert (found.left_out, found.overall.accuracy.n) == (5, 15)
     assert "5 questions have no score and are left out (5 INPUT_TOO_LONG)" in as_markdown(found)
     with pytest.raises(RunFailed, match="none of the 20 questions has a score for each answer: 80 INPUT_TOO_LONG"):
         evaluate_rows(tmp_path, FIVE, lambda item: TOO_LONG, benchmark="rewardbench2")

@@ -28,11 +28,11 @@ WITHIN = "· "
 """Before the name of what a line above is made of."""
 
 
-class Line(NamedTuple):
-    """Of the table."""
+class TableRow(NamedTuple):
+    """A name, and the figures beside it."""
 
     name: str
-    row: Agreement
+    agreement: Agreement
 
 
 def as_table(found: Accuracy, width: int | None = None) -> Table:
@@ -51,8 +51,8 @@ def _table(found: Accuracy, columns: tuple[str, ...]) -> Table:
     table.add_column("", overflow="fold")
     for column in (found.unit, *columns):
         table.add_column(column, justify="right", overflow="fold")  # on a narrow terminal in several lines, never cut
-    for line in _lines(found):
-        table.add_row(*(Text(text) for text in (visible(line.name), *_cells(line.row, columns))))
+    for row in _rows(found):
+        table.add_row(*(Text(text) for text in (visible(row.name), *_cells(row.agreement, columns))))
     return table
 
 
@@ -61,7 +61,7 @@ def as_markdown(found: Accuracy) -> str:
     columns = (found.unit, *COLUMNS)
     lines = [f"# {visible(_title(found))}", ""]
     lines += [f"|  | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
-    lines += [f"| {cell(line.name)} | {' | '.join(_cells(line.row))} |" for line in _lines(found)]
+    lines += [f"| {cell(row.name)} | {' | '.join(_cells(row.agreement))} |" for row in _rows(found)]
     return "\n".join([*lines, "", visible(_caption(found)), ""])
 
 
@@ -77,7 +77,7 @@ def as_dict(found: Accuracy) -> dict[str, Any]:
         "annotators": _agreements(found.annotators),
         "groups": _agreements(found.groups),
         "unseen_people": None if found.unseen_people is None else _estimate(found.unseen_people),
-        "missing_pairs": found.missing_pairs,
+        "left_out": found.left_out,
         "missing": dict(found.missing),
     }
 
@@ -86,28 +86,28 @@ def _title(found: Accuracy) -> str:
     return f"Agreement with {'preferences' if found.benchmark is None else found.benchmark.name}: {found.model}"
 
 
-def _lines(found: Accuracy) -> Iterator[Line]:
-    yield Line("all", found.overall)
-    yield from (Line(WITHIN + _short(name), row) for name, row in found.members.items())
+def _rows(found: Accuracy) -> Iterator[TableRow]:
+    yield TableRow("all", found.overall)
+    yield from (TableRow(WITHIN + _short(name), one) for name, one in found.members.items())
     if found.benchmark is None:
-        yield from (Line(name, row) for name, row in found.subsets.items())
+        yield from (TableRow(name, one) for name, one in found.subsets.items())
     else:
-        yield from _benchmark_lines(found.benchmark, found.subsets)
-    yield from (Line(name, row) for name, row in found.groups.items())
+        yield from _benchmark_rows(found.benchmark, found.subsets)
+    yield from (TableRow(name, one) for name, one in found.groups.items())
     often = sorted(found.annotators, key=lambda name: -(found.annotators[name].accuracy.n or 0))[:MOST_ANNOTATORS]
-    yield from (Line(name, found.annotators[name]) for name in sorted(often))
+    yield from (TableRow(name, found.annotators[name]) for name in sorted(often))
 
 
-def _benchmark_lines(benchmark: Benchmark, subsets: Mapping[str, Agreement]) -> Iterator[Line]:
+def _benchmark_rows(benchmark: Benchmark, subsets: Mapping[str, Agreement]) -> Iterator[TableRow]:
     """The score, each section with its subsets, and what is in no section."""
     if benchmark.total is not None:
-        yield Line(benchmark.name, benchmark.total)
-        yield from (Line(WITHIN + _short(name), row) for name, row in benchmark.members.items())
-    for section, row in benchmark.sections.items():
-        yield Line(section, row)
-        yield from (Line(WITHIN + name, subsets[name]) for name in benchmark.subsets.get(section, ()))
+        yield TableRow(benchmark.name, benchmark.total)
+        yield from (TableRow(WITHIN + _short(name), one) for name, one in benchmark.members.items())
+    for section, one in benchmark.sections.items():
+        yield TableRow(section, one)
+        yield from (TableRow(WITHIN + name, subsets[name]) for name in benchmark.subsets.get(section, ()))
     inside = {*benchmark.sections, *(name for names in benchmark.subsets.values() for name in names)}
-    yield from (Line(name, row) for name, row in subsets.items() if name not in inside)
+    yield from (TableRow(name, one) for name, one in subsets.items() if name not in inside)
 
 
 def _short(name: str) -> str:
@@ -145,9 +145,9 @@ def _caption(found: Accuracy) -> str:
         text += f" {more} annotators with fewer pairs have no line."
     if found.benchmark is None and found.subsets and set(found.subsets) <= set(rewardbench.KNOWN):
         text += f" All subsets are {rewardbench.NAME}'s: benchmark: rewardbench adds its sections and score."
-    if found.missing_pairs:
+    if found.left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.missing.most_common())
-        text += f" {found.missing_pairs} {found.unit} have no score and are left out ({reasons})."
+        text += f" {found.left_out} {found.unit} have no score and are left out ({reasons})."
     return text
 
 

@@ -15,15 +15,15 @@ from plaudit.preferences.agreement import Agreement, Compared, weighed
 
 
 @dataclass(frozen=True)
-class Line:
-    """One figure of the table before it is one: the sum of weight x mean over `parts`, made of n rows."""
+class Aggregate:
+    """A score of the table, as what it is made of: the sum of weight x mean over `parts`, of n rows."""
 
     parts: Sequence[tuple[float, Compared]]
     n: int
 
     @property
     def agreement(self) -> Agreement:
-        """The figure."""
+        """The score."""
         return weighed(self.parts, self.n)
 
 
@@ -45,12 +45,12 @@ class Benchmark:
         return replace(self, members={name: one.total for name, one in members.items() if one.total is not None})
 
 
-def averaged(weights: Mapping[str, float], lines: Mapping[str, Line]) -> Line:
-    """The weighted mean of those lines that there are, at least one."""
-    there = [name for name in weights if name in lines]
+def averaged(weights: Mapping[str, float], aggregates: Mapping[str, Aggregate]) -> Aggregate:
+    """The weighted mean of those that there are, at least one."""
+    there = [name for name in weights if name in aggregates]
     total = sum(weights[name] for name in there)
-    parts = [(weights[name] / total * weight, part) for name in there for weight, part in lines[name].parts]
-    return Line(parts, sum(lines[name].n for name in there))
+    parts = [(weights[name] / total * weight, part) for name in there for weight, part in aggregates[name].parts]
+    return Aggregate(parts, sum(aggregates[name].n for name in there))
 
 
 def check_subsets(benchmark: str, rows: Sequence[tuple[str | None, str]], known: Collection[str]) -> None:

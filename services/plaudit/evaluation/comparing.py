@@ -34,31 +34,33 @@ class Accuracy:
     unseen_people: Estimate | None = None  # the mean accuracy of unseen annotators, each counted once
     benchmark: Benchmark | None = None
     missing: Counter[str]  # why sides have no score -> how many
-    missing_pairs: int  # of `unit`
+    left_out: int  # of `unit`: those of which a side has no score
 
 
 def compare(scores: Scores, preferences: Sequence[Preference], unseen: Collection[str] | None = None) -> Accuracy:
     """`scores` has the sides of `preferences` in turn: chosen, rejected, chosen, ...; `unseen` names annotators."""
-    kept = scored(scores, [2] * len(preferences))
+    kept = fully_scored(scores, [2] * len(preferences))
     judged = [preferences[place] for place in kept]
-    whole, *members = (pairs(values, preferences, kept) for values in (scores.values, *scores.members.values()))
-    people = _each(whole, places([preference.annotator for preference in judged]))
+    whole, *members = (
+        compared_pairs(values, preferences, kept) for values in (scores.values, *scores.members.values())
+    )
+    people = _each(whole, places_by_name([preference.annotator for preference in judged]))
     return Accuracy(
         model=scores.model,
-        overall=alone(whole),
-        members={name: alone(member) for name, member in zip(scores.members, members, strict=True)},
-        subsets=_each(whole, places([preference.subset for preference in judged])),
+        overall=unweighted(whole),
+        members={name: unweighted(member) for name, member in zip(scores.members, members, strict=True)},
+        subsets=_each(whole, places_by_name([preference.subset for preference in judged])),
         annotators=people,
-        groups=_each(whole, places([_group(preference, unseen) for preference in judged])),
+        groups=_each(whole, places_by_name([_group(preference, unseen) for preference in judged])),
         unseen_people=_over_people([people[name] for name in unseen or () if name in people]),
         missing=scores.missing,
-        missing_pairs=len(preferences) - len(kept),
+        left_out=len(preferences) - len(kept),
     )
 
 
-def scored(scores: Scores, sizes: Sequence[int]) -> list[int]:
+def fully_scored(scores: Scores, sizes: Sequence[int]) -> list[int]:
     """The rows of so many sides each, of which all have a score; RunFailed where there is none."""
-    whole = [None not in row for row in split(scores.values, sizes)]
+    whole = [None not in row for row in by_row(scores.values, sizes)]
     if not any(whole):
         reasons = ", ".join(f"{count} {reason}" for reason, count in scores.missing.most_common(3))
         of = "pairs has two scores" if set(sizes) == {2} else "questions has a score for each answer"
@@ -66,25 +68,25 @@ def scored(scores: Scores, sizes: Sequence[int]) -> list[int]:
     return [place for place, one in enumerate(whole) if one]
 
 
-def pairs(values: Sequence[float | None], preferences: Sequence[Preference], kept: Sequence[int]) -> Compared:
+def compared_pairs(values: Sequence[float | None], preferences: Sequence[Preference], kept: Sequence[int]) -> Compared:
     """How the kept preferences come out."""
-    rows = split(values, [2] * len(preferences))
+    rows = by_row(values, [2] * len(preferences))
     chosen, rejected = np.array([rows[place] for place in kept], np.float64).T
     return compared(chosen, rejected, [preferences[place] for place in kept])
 
 
-def split(values: Sequence[float | None], sizes: Sequence[int]) -> list[Sequence[float | None]]:
+def by_row(values: Sequence[float | None], sizes: Sequence[int]) -> list[Sequence[float | None]]:
     """Into rows of so many."""
     ends = list(accumulate(sizes))
     return [values[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
-def alone(whole: Compared) -> Agreement:
+def unweighted(whole: Compared) -> Agreement:
     """Each judgement counts alike."""
     return weighed([(1.0, whole)], len(whole.right))
 
 
-def places(names: Sequence[Name | None]) -> dict[Name, list[int]]:
+def places_by_name(names: Sequence[Name | None]) -> dict[Name, list[int]]:
     """Where each name stands, in the order of the names; of None there is no entry."""
     found: dict[Name, list[int]] = defaultdict(list)
     for place, name in enumerate(names):
@@ -94,7 +96,7 @@ def places(names: Sequence[Name | None]) -> dict[Name, list[int]]:
 
 
 def _each(whole: Compared, of: Mapping[str, Sequence[int]]) -> dict[str, Agreement]:
-    return {name: alone(whole.take(where)) for name, where in of.items()}
+    return {name: unweighted(whole.take(where)) for name, where in of.items()}
 
 
 def _group(preference: Preference, unseen: Collection[str] | None) -> str | None:

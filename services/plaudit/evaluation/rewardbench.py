@@ -12,8 +12,8 @@ Reward Models for Language Modeling, 2024.)
 
 from collections.abc import Sequence
 
-from plaudit.evaluation.benchmark import Benchmark, Line, averaged, check_subsets
-from plaudit.evaluation.comparing import pairs, places, scored
+from plaudit.evaluation.benchmark import Aggregate, Benchmark, averaged, check_subsets
+from plaudit.evaluation.comparing import compared_pairs, fully_scored, places_by_name
 from plaudit.evaluation.sides import Scores
 from plaudit.preferences.agreement import Compared
 from plaudit.preferences.reading import Preference
@@ -71,23 +71,25 @@ def check(preferences: Sequence[Preference]) -> None:
 
 def table(scores: Scores, preferences: Sequence[Preference]) -> Benchmark:
     """`scores` has the sides of `preferences` in turn: chosen, rejected, chosen, ..."""
-    kept = scored(scores, [2] * len(preferences))
+    kept = fully_scored(scores, [2] * len(preferences))
     subsets = [preferences[place].subset or "" for place in kept]
-    whole = _table(pairs(scores.values, preferences, kept), subsets)
-    members = {name: _table(pairs(values, preferences, kept), subsets) for name, values in scores.members.items()}
+    whole = _table(compared_pairs(scores.values, preferences, kept), subsets)
+    members = {
+        name: _table(compared_pairs(values, preferences, kept), subsets) for name, values in scores.members.items()
+    }
     return whole.beside(members)
 
 
 def _table(whole: Compared, subsets: Sequence[str]) -> Benchmark:
-    lines = {name: Line([(1.0, whole.take(of))], len(of)) for name, of in places(subsets).items()}
-    there = {section: [name for name in weights if name in lines] for section, weights in SECTIONS.items()}
-    sections = {section: averaged(SECTIONS[section], lines) for section, names in there.items() if names}
+    aggregates = {name: Aggregate([(1.0, whole.take(of))], len(of)) for name, of in places_by_name(subsets).items()}
+    there = {section: [name for name in weights if name in aggregates] for section, weights in SECTIONS.items()}
+    sections = {section: averaged(SECTIONS[section], aggregates) for section, names in there.items() if names}
     needed = [section for section in SECTIONS if section not in sections and section != PRIOR_SETS]
     return Benchmark(
         name=NAME,
         counted="accuracy_ties_wrong",
         total=None if needed else averaged(WEIGHTS, sections).agreement,
-        sections={section: line.agreement for section, line in sections.items()},
+        sections={section: one.agreement for section, one in sections.items()},
         subsets={section: names for section, names in there.items() if names},
         absent=_absent(there),
         needed=needed,

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from plaudit.errors import ConfigurationError
-from plaudit.evaluation.benchmark import Benchmark, Line, averaged, check_subsets
-from plaudit.evaluation.comparing import Accuracy, alone, places, scored, split
+from plaudit.evaluation.benchmark import Aggregate, Benchmark, averaged, check_subsets
+from plaudit.evaluation.comparing import Accuracy, by_row, fully_scored, places_by_name, unweighted
 from plaudit.evaluation.sides import Scores
-from plaudit.evaluation.tie_scores import Kind, TieRow, tie_line
+from plaudit.evaluation.tie_scores import Kind, TieRow, tie_score
 from plaudit.preferences.agreement import Compared
 from plaudit.preferences.reading import Side, ranking_of
 from plaudit.rows import DataSettings, Row, read_rows
@@ -60,7 +60,7 @@ def read(data: DataSettings) -> list[Question]:
 
 def compare(scores: Scores, questions: Sequence[Question]) -> Accuracy:
     """`scores` has the sides of all questions, one after the other."""
-    kept = scored(scores, [len(question.sides) for question in questions])
+    kept = fully_scored(scores, [len(question.sides) for question in questions])
     judged = [questions[place] for place in kept]
     whole, *others = (_rows(values, questions, kept) for values in (scores.values, *scores.members.values()))
     members = dict(zip(scores.members, others, strict=True))
@@ -68,12 +68,12 @@ def compare(scores: Scores, questions: Sequence[Question]) -> Accuracy:
     return Accuracy(
         model=scores.model,
         unit="questions",
-        overall=alone(_compared(whole, judged)),
-        members={name: alone(_compared(rows, judged)) for name, rows in members.items()},
+        overall=unweighted(_compared(whole, judged)),
+        members={name: unweighted(_compared(rows, judged)) for name, rows in members.items()},
         subsets=table.sections,
         benchmark=table.beside({name: _table(rows, judged) for name, rows in members.items()}),
         missing=scores.missing,
-        missing_pairs=len(questions) - len(kept),
+        left_out=len(questions) - len(kept),
     )
 
 
@@ -119,7 +119,7 @@ def _check_ties(questions: Sequence[Question]) -> None:
 
 def _rows(values: Sequence[float | None], questions: Sequence[Question], kept: Sequence[int]) -> list[list[float]]:
     """The scores of each question that has all of them."""
-    rows = split(values, [len(question.sides) for question in questions])
+    rows = by_row(values, [len(question.sides) for question in questions])
     return [[value for value in rows[place] if value is not None] for place in kept]
 
 
@@ -134,17 +134,17 @@ def _lengths(question: Question) -> list[float]:
 
 
 def _table(rows: Sequence[Sequence[float]], questions: Sequence[Question]) -> Benchmark:
-    whole, of = _compared(rows, questions), places([question.subset for question in questions])
-    lines = {name: Line([(1.0, whole.take(of[name]))], len(of[name])) for name in SUBSETS[:-1] if name in of}
-    ties = tie_line([_tie_row(rows[place], questions[place]) for place in of.get(TIES, ())])
+    whole, of = _compared(rows, questions), places_by_name([question.subset for question in questions])
+    aggregates = {name: Aggregate([(1.0, whole.take(of[name]))], len(of[name])) for name in SUBSETS[:-1] if name in of}
+    ties = tie_score([_tie_row(rows[place], questions[place]) for place in of.get(TIES, ())])
     if ties is not None:
-        lines[TIES] = ties
-    absent = [f"{TIES} (ref with tied)" if name == TIES else name for name in SUBSETS if name not in lines]
+        aggregates[TIES] = ties
+    absent = [f"{TIES} (ref with tied)" if name == TIES else name for name in SUBSETS if name not in aggregates]
     return Benchmark(
         name=NAME,
         counted="accuracy",
-        total=None if absent else averaged(dict.fromkeys(SUBSETS, 1.0), lines).agreement,
-        sections={name: line.agreement for name, line in lines.items()},
+        total=None if absent else averaged(dict.fromkeys(SUBSETS, 1.0), aggregates).agreement,
+        sections={name: one.agreement for name, one in aggregates.items()},
         subsets={},
         absent=absent,
         needed=absent,

@@ -45,25 +45,25 @@ def ask_server(server: RewardServerSettings, sides: Sequence[Side]) -> Scores:
         raise DependencyUnreachable(f"{error}; {done}: begin again") from None
     values = [result.value if isinstance(result, Score) else result.reason for result in results]
     members = {name: [_said_by(place, result) for result in results] for place, name in enumerate(model.members)}
-    return _scores(model.name, values, members)
+    return _collect(model.name, values, members)
 
 
 def ask_folder(folder: Path, sides: Sequence[Side]) -> Scores:
     """Loads the folder and checks it as a server would at its start. Raises ConfigurationError."""
-    name, results = _alone(folder, sides)
-    return _scores(name, results)
+    name, results = _score_folder(folder, sides)
+    return _collect(name, results)
 
 
 def ask_ensemble(ensemble: EnsembleSettings, sides: Sequence[Side]) -> Scores:
     """Its members, folders, one after the other; as served, a side has a score when every member gives it one."""
-    asked = [_alone(Path(member), sides) for member in ensemble.members]
-    whole = [_together(ensemble, said) for said in zip(*(results for _, results in asked), strict=True)]
+    asked = [_score_folder(Path(member), sides) for member in ensemble.members]
+    whole = [_combine(ensemble, said) for said in zip(*(results for _, results in asked), strict=True)]
     members = {
         name: [None if isinstance(every, str) else _number(one) for every, one in zip(whole, results, strict=True)]
         for name, results in asked
     }
     how = f"{ensemble.combine}, k {ensemble.k:g}" if ensemble.combine == "mean_minus_std" else ensemble.combine
-    return _scores(f"{how} of {len(asked)} models", whole, members)
+    return _collect(f"{how} of {len(asked)} models", whole, members)
 
 
 def _ask(client: RewardClient, model: ModelInfo, sides: Sequence[Side]) -> Iterator[Score | ScoreFailure]:
@@ -84,7 +84,7 @@ def _said_by(place: int, result: Score | ScoreFailure) -> float | None:
     return result.ensemble.members[place].value
 
 
-def _alone(folder: Path, sides: Sequence[Side]) -> tuple[str, list[Result]]:
+def _score_folder(folder: Path, sides: Sequence[Side]) -> tuple[str, list[Result]]:
     from plaudit.finetune.token_rows import score_ids
     from plaudit.reward import folder as reward_folder
     from plaudit.reward.errors import InputTooLong, RequestError
@@ -120,7 +120,7 @@ def _finite(result: Result) -> Result:
     return result if isinstance(result, str) or math.isfinite(result) else NONFINITE
 
 
-def _together(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
+def _combine(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
     """What the members say of one side, as one score."""
     from plaudit.reward.backends.ensemble import combined
     from plaudit.reward.errors import NonfiniteScore
@@ -135,7 +135,7 @@ def _together(ensemble: EnsembleSettings, said: Sequence[Result]) -> Result:
     return NONFINITE if isinstance(told, NonfiniteScore) else told[0]
 
 
-def _scores(model: str, results: Sequence[Result], members: dict[str, list[float | None]] | None = None) -> Scores:
+def _collect(model: str, results: Sequence[Result], members: dict[str, list[float | None]] | None = None) -> Scores:
     missing = Counter(result for result in results if isinstance(result, str))
     return Scores(model, list(map(_number, results)), missing, members or {})
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from plaudit.evaluation.benchmark import Line
+from plaudit.evaluation.benchmark import Aggregate
 from plaudit.preferences.agreement import Compared
 
 Array = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ Rows = Mapping[int, TieRow]
 Of = Callable[[TieRow], Sequence[float]]
 
 
-def tie_line(rows: Sequence[TieRow]) -> Line | None:
+def tie_score(rows: Sequence[TieRow]) -> Aggregate | None:
     """None where no two questions belong together."""
     references, tied = ({row.number: row for row in rows if row.kind is kind} for kind in Kind)
     numbers = [number for number, row in tied.items() if number in references and row.correct > 1]
@@ -71,7 +71,7 @@ def tie_line(rows: Sequence[TieRow]) -> Line | None:
     groups = [list(references), list(tied), numbers, numbers, numbers]
     scored, longer = (_measured(of, references, tied, numbers) for of in (_scores, _lengths))
     parts = [Compared(right, right, rule, group) for right, rule, group in zip(scored, longer, groups, strict=True)]
-    return Line(list(zip(WEIGHTS, parts, strict=True)), len(rows))
+    return Aggregate(list(zip(WEIGHTS, parts, strict=True)), len(rows))
 
 
 def _measured(of: Of, references: Rows, tied: Rows, numbers: Sequence[int]) -> list[Array]:
