@@ -7,8 +7,13 @@
         for result in client.score([ScoreItem(TextPair("How long is delivery?", "Two days."))]):
             print(result)  # a Score, or a ScoreFailure that says why there is none
 
-`AsyncRewardClient` is the same for asyncio, `plaudit_client.errors` what calls raise, and `plaudit_client.fake` a
-reward server for tests.
+`AsyncRewardClient` is the same for asyncio. Beside them, each to be imported by its name:
+
+    plaudit_client.errors                 what calls raise
+    plaudit_client.fake                   a reward server for tests
+    plaudit_client.admin                  ModelAdmin: loads, names and unloads what a reward server serves
+    plaudit_client.trainer                TrainerClient: watches and controls a training run
+    plaudit_client.trl, .verl, .openrlhf  reward functions for those trainers
 """
 
 from plaudit_client import errors

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from plaudit_client import core
-from plaudit_client.calls import MOST_AT_ONCE, PARALLEL, Client, closed
+from plaudit_client.base import MOST_AT_ONCE, PARALLEL, Client, closed
 from plaudit_client.channel import open_channel
 from plaudit_client.errors import RewardError
 from plaudit_client.tracing import request_span

@@ -1,4 +1,4 @@
-"""What both clients are made of: their arguments, and how they end.
+"""What both clients of a reward server are made of: their arguments, and how they end.
 
 client.py   RewardClient        blocks; from any thread
 aio.py      AsyncRewardClient   awaits; from one event loop
