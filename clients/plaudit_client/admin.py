@@ -19,6 +19,7 @@ from typing import Literal, Self
 import grpc
 
 from plaudit_client import serde
+from plaudit_client.base import closed
 from plaudit_client.channel import open_channel
 from plaudit_client.credentials import Tls, key_metadata
 from plaudit_client.errors import InvalidRequest
@@ -43,13 +44,14 @@ class ModelAdmin:
         self._channel = open_channel(address, tls)
         self._admin: ModelAdminServiceStub = ModelAdminServiceStub(self._channel)
         self._rewards: RewardServiceStub = RewardServiceStub(self._channel)
+        self._closed = False
 
     def models(self) -> list[ModelInfo]:
         """Every version that is served, by name."""
         found: list[ModelInfo] = []
         request = reward_pb2.ListModelsRequest()
         while True:
-            with self._explained():
+            with self._explained(changing=False):
                 page = self._rewards.ListModels(request, timeout=self._timeout, metadata=self._key)
             found += map(serde.model_from_pb, page.models)
             if not page.next_page_token:
@@ -67,9 +69,10 @@ class ModelAdmin:
     ) -> ModelInfo:
         """The version that is served once `folder`, of the server's `model_roots`, is loaded under the name `model`.
 
-        Raises InvalidRequest with the reason FOLDER_REFUSED where it is none that can be served; what was served before
-        still is. Raises ServerUnavailable while another one is being loaded. A new name stands for it at once; one that
-        is known with `update_alias`. Empty `dtype` and `device` are those of the server's settings.
+        Raises InvalidRequest, with the reason INVALID_REQUEST where the folder or its record is missing or a link in it
+        leads out of the roots, and FOLDER_REFUSED where it is none that can be served; what was served before still is.
+        Raises ServerUnavailable while another one is being loaded. A new name stands for it at once; one that is known
+        with `update_alias`. Empty `dtype` and `device` are those of the server's settings.
         """
         request = pb.LoadModelRequest(
             model=_resource(model), folder=folder, update_alias=update_alias, dtype=dtype, device=device
@@ -96,6 +99,7 @@ class ModelAdmin:
 
     def close(self) -> None:
         """Ends what is being waited for; a load that the server has begun goes on there."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -107,14 +111,19 @@ class ModelAdmin:
         self.close()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, *, changing: bool = True) -> Iterator[None]:
         try:
             yield
         except grpc.RpcError as error:
-            explained = from_rpc(error, self.address)
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                explained = InvalidRequest(f"reward server {self.address} has no model_roots: it loads no other models")
-            raise explained from None
+            if changing and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise InvalidRequest(
+                    f"reward server {self.address} has no model_roots: it loads no other models"
+                ) from None
+            raise from_rpc(error, self.address) from None
+        except ValueError:  # gRPC's, for a channel that is closed
+            if not self._closed:
+                raise
+            raise closed() from None
 
 
 def _resource(name: str) -> str:
