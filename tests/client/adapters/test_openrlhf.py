@@ -90,10 +90,35 @@ def test_many_threads_ask_at_once(loaded):
     assert [one["rewards"].item() for one in found] == list(map(float, range(100)))
 
 
-def test_a_query_without_its_prompt_is_not_guessed_at(loaded):
-    """OpenRLHF cuts the head of a prompt that leaves no room for a response."""
-    with FakeRewardServer(length) as server, pytest.raises(ValueError, match="the query does not hold its prompt"):
-        loaded(server.address).reward_func(["many? 12"], [PROMPT], [None])
+@pytest.mark.parametrize(
+    ("before", "prompt", "response"),
+    [
+        ("<s>", "s", " yes, s"),
+        ("<s> ", "How many?", " 12"),
+        ("[CLS] ", "C", " C"),
+        ("[gMASK]<sop>", "g", "g"),
+        ("<|begin_of_text|>", "<|begin_of_text|>be", "gin"),
+        ("<\N{FULLWIDTH VERTICAL LINE}begin\N{LOWER ONE EIGHTH BLOCK}of>", "in", "in"),
+        ("", "of", "of course"),
+    ],
+)
+def test_the_response_begins_behind_the_prompt_and_not_within_what_is_before_it(loaded, before, prompt, response):
+    with FakeRewardServer(length) as server:
+        loaded(server.address).reward_func([before + prompt + response], [prompt], [None])
+        assert server.requests == [(ScoreItem(TextPair(prompt, response)),)]
+
+
+@pytest.mark.parametrize(("query", "prompt"), [("<s>< yes", "<"), ("<s><s> yes", "<s>"), ("[1][1]", "[1]")])
+def test_a_prompt_that_may_be_the_special_token_or_what_is_behind_it_is_not_guessed_at(loaded, query, prompt):
+    with FakeRewardServer(length) as server, pytest.raises(ValueError, match="begins with its prompt in two ways"):
+        loaded(server.address).reward_func([query], [prompt], [None])
+
+
+@pytest.mark.parametrize("query", ["many? 12", "<s>many? 12", "< How many? 12", "<s>Well. How many? 12", "How many"])
+def test_a_query_without_its_prompt_is_not_guessed_at(loaded, query):
+    """OpenRLHF cuts the head of a prompt that leaves no room for a response, which may say the prompt again."""
+    with FakeRewardServer(length) as server, pytest.raises(ValueError, match="the query does not begin with its prom"):
+        loaded(server.address).reward_func([query], [PROMPT], [None])
 
 
 def test_without_prompts_all_of_a_query_is_the_response(loaded):
