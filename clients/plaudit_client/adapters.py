@@ -9,6 +9,7 @@ All ask patiently: a server that restarts costs a run some minutes and nothing e
 
 import asyncio
 import functools
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ class AnyLoop:
         self._open = functools.partial(AsyncRewardClient, address, **patient | settings)
         self._open()  # what is wrong with the settings is said here
         self._clients: dict[asyncio.AbstractEventLoop, AsyncRewardClient] = {}
+        self._opening = threading.Lock()  # the loops are those of several threads
         self._model = OneModel()
 
     async def score(self, items: Sequence[ScoreItem]) -> list[Score | ScoreFailure]:
@@ -74,10 +76,13 @@ class AnyLoop:
 
     def _client(self) -> AsyncRewardClient:
         loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            self._clients = {one: client for one, client in self._clients.items() if not one.is_closed()}
-            self._clients[loop] = self._open()
-        return self._clients[loop]
+        with self._opening:
+            client = self._clients.get(loop)
+            if client is None:
+                client = self._open()
+                self._clients = {one: known for one, known in self._clients.items() if not one.is_closed()}
+                self._clients[loop] = client
+            return client
 
 
 def item_of(prompt: str | Turns, response: str | Turns, finish_reason: FinishReason | None = None) -> ScoreItem:

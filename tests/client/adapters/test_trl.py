@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 
 import pytest
 from trl.trainer.utils import get_callable_name, is_async_callable
@@ -154,6 +154,47 @@ def test_it_is_asked_from_one_event_loop_after_another_and_from_several_at_once(
         together = threading.Barrier(4)
         found = threads.map(lambda n: (together.wait(10), ask(reward, "r" * n))[1], range(4))
         assert list(found) == [[0.0], [1.0], [2.0], [3.0]]
+
+
+def test_a_loop_that_begins_to_ask_while_closed_ones_are_forgotten_keeps_its_connection():
+    with Peers(length) as server, ThreadPoolExecutor(1) as thread:
+        reward, first, other = RewardFunction(server.address), Looked(), asyncio.new_event_loop()
+        asked(first, reward)
+        first.on_look = lambda: wait([thread.submit(asked, other, reward)], timeout=1)
+        ask(reward, "four")
+        thread.submit(asked, other, reward).result(10)
+        assert len(server.peers) == 4
+        assert len(set(server.peers)) == 3
+        for loop in (first, other):
+            loop.close()
+
+
+class Peers(FakeRewardServer):
+    """Writes down which connection asked."""
+
+    def __init__(self, score):
+        self.peers = []
+        super().__init__(score)
+
+    def Score(self, request, context):  # noqa: N802
+        self.peers.append(context.peer())
+        return super().Score(request, context)
+
+
+class Looked(asyncio.SelectorEventLoop):
+    """Tells, once, when somebody looks whether it is closed."""
+
+    on_look = None
+
+    def is_closed(self) -> bool:
+        told, self.on_look = self.on_look, None
+        if told is not None:
+            told()
+        return super().is_closed()
+
+
+def asked(loop: asyncio.AbstractEventLoop, reward: RewardFunction) -> None:
+    loop.run_until_complete(reward(prompts=["p"], completions=["four"]))
 
 
 def test_copies_ask_too_here_and_in_another_process():
