@@ -10,11 +10,13 @@ All ask patiently: a server that restarts costs a run some minutes and nothing e
 import asyncio
 import functools
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from plaudit_client.aio import AsyncRewardClient
-from plaudit_client.errors import RewardError
+from plaudit_client.client import RewardClient
+from plaudit_client.errors import ModelNotFound, RewardError
 from plaudit_client.retry import PATIENT
 from plaudit_client.types import Conversation, FinishReason, Message, Score, ScoreFailure, ScoreItem, TextPair
 
@@ -32,22 +34,40 @@ class NoScore(RewardError):
 
 
 class OtherModel(RewardError):
-    """Scores of two models are on two scales, and the server answers with another one than before."""
+    """Scores of two models are on two scales, and the server no longer has the one that it answered with before."""
 
 
 class OneModel:
-    """Watches that a run has rewards of one model, the first that answers."""
+    """Keeps to the model that answers first: from then on that version is asked for, wherever its name is moved to."""
 
     def __init__(self) -> None:
-        self._name = ""
+        self.name = ""
+        """`models/{model}/versions/{version}`; empty until one has answered."""
+        self._naming = threading.Lock()
+
+    @contextmanager
+    def asked(self, client: RewardClient | AsyncRewardClient) -> Iterator[None]:
+        """While `client` asks. Raises OtherModel."""
+        if self.name:
+            client.ask_for(self.name)
+        try:
+            yield
+        except ModelNotFound as error:
+            if not self.name:
+                raise
+            raise OtherModel(
+                f"this run has rewards of {self.name}, and the server has that no more ({error}): serve that one "
+                "again, or load it there"
+            ) from None
 
     def check(self, results: Sequence[Score | ScoreFailure]) -> None:
         """Raises OtherModel."""
         for name in {result.model.name for result in results if isinstance(result, Score)}:
-            self._name = self._name or name
-            if name != self._name:
+            with self._naming:
+                self.name = self.name or name
+            if name != self.name:
                 raise OtherModel(
-                    f"the reward server answers with {name} now, this run has rewards of {self._name}: serve that one "
+                    f"the reward server answers with {name} now, this run has rewards of {self.name}: serve that one "
                     "again, or ask for it by its version"
                 )
 
@@ -66,13 +86,15 @@ class AnyLoop:
 
     async def score(self, items: Sequence[ScoreItem]) -> list[Score | ScoreFailure]:
         """As AsyncRewardClient.score, of one model."""
-        results = await self._client().score(items)
+        client = self._client()
+        with self._model.asked(client):
+            results = await client.score(items)
         self._model.check(results)
         return results
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, in another process or not, connects anew."""
-        return _opened, (self._open,)
+        """A copy, in another process or not, connects anew, and asks the same model."""
+        return _opened, (self._open, self._model.name)
 
     def _client(self) -> AsyncRewardClient:
         loop = asyncio.get_running_loop()
@@ -106,5 +128,7 @@ def _turns(said: str | Turns, role: str) -> list[Message]:
     return [Message(turn["role"], turn.get("content", NO_TEXT)) for turn in said]
 
 
-def _opened(opener: "functools.partial[AsyncRewardClient]") -> AnyLoop:
-    return AnyLoop(*opener.args, **opener.keywords)
+def _opened(opener: "functools.partial[AsyncRewardClient]", model: str) -> AnyLoop:
+    opened = AnyLoop(*opener.args, **opener.keywords)
+    opened._model.name = model
+    return opened

@@ -52,6 +52,10 @@ class Client(Generic[Channel]):
         """Calls and retries so far."""
         return self._core.budget.counts
 
+    def ask_for(self, model: str) -> None:
+        """Another `model`, from the next call on; those under way go on with the one that they began with."""
+        self._core.model = model
+
     def _prepare(self) -> None:
         """What a client has from the start."""
         raise NotImplementedError

@@ -72,7 +72,7 @@ class Core:
     def __init__(
         self, model: str, timeout: float, retry: RetryPolicy, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._model, self._timeout, self._retry, self._clock = model, timeout, retry, clock
+        self.model, self._timeout, self._retry, self._clock = model, timeout, retry, clock
         self._known: ModelInfo | None = None
         self.budget = RetryBudget(clock=clock)
 
@@ -80,12 +80,12 @@ class Core:
         self, items: Sequence[ScoreItem], members: bool, timeout: float | None
     ) -> Flow[list[Score | ScoreFailure]]:
         """As `RewardClient.score`."""
-        empty = pb.ScoreRequest(model=self._model, include_members=members)
+        empty = pb.ScoreRequest(model=self.model, include_members=members)
         return (yield from self._in_chunks("Score", items, empty, serde.results_from_pb, timeout))
 
     def score_tokens(self, items: Sequence[ScoreItem], timeout: float | None) -> Flow[list[TokenScores | ScoreFailure]]:
         """As `RewardClient.score_tokens`."""
-        empty = pb.ScoreTokensRequest(model=self._model)
+        empty = pb.ScoreTokensRequest(model=self.model)
         return (yield from self._in_chunks("ScoreTokens", items, empty, serde.token_results_from_pb, timeout))
 
     def rank(
@@ -100,7 +100,7 @@ class Core:
         if not candidates:
             return Ranking((), ())
         request = serde.ranking_to_pb(prompt, candidates, top_n)
-        request.model, request.include_members = self._model, members
+        request.model, request.include_members = self.model, members
         reply = yield from self._persist("RankCandidates", request, self._deadline(timeout))
         return serde.ranking_from_pb(reply)
 
@@ -138,7 +138,7 @@ class Core:
         while True:
             attempt += 1
             try:
-                return self._remember((yield self._call("GetModel", pb.GetModelRequest(name=self._model), deadline)))
+                return self._remember((yield self._call("GetModel", pb.GetModelRequest(name=self.model), deadline)))
             except (ServerUnavailable, DeadlineExceeded) as error:
                 delay = min(1.0, self._retry.delay(attempt, None))
                 if self._clock() + delay >= deadline:
@@ -152,7 +152,7 @@ class Core:
         return read(reply, len(chunk.positions))
 
     def _get_model(self, deadline: float) -> Flow[ModelInfo]:
-        return self._remember((yield from self._persist("GetModel", pb.GetModelRequest(name=self._model), deadline)))
+        return self._remember((yield from self._persist("GetModel", pb.GetModelRequest(name=self.model), deadline)))
 
     def _remember(self, reply: pb.GetModelResponse) -> ModelInfo:
         self._known = serde.model_from_pb(reply.model)

@@ -15,15 +15,16 @@ import dataclasses
 import math
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from plaudit_client.adapters import TIMEOUT
+from plaudit_client.adapters import TIMEOUT, OneModel
 from plaudit_client.client import RewardClient
 from plaudit_client.credentials import Tls
 from plaudit_client.retry import PATIENT
+from plaudit_client.types import Score, ScoreFailure, ScoreItem
 
 PREFIX = "PLAUDIT_REWARD_"
 OF_KUBERNETES = re.compile(r"(service|port)(_.*)?")
@@ -77,18 +78,22 @@ def read(environment: Mapping[str, str], given: Mapping[str, Any] | None = None)
     return Server(**found)
 
 
-def blocking(server: Server) -> RewardClient:
-    """This process's client of `server`, for all of its threads."""
+def score(server: Server, items: Sequence[ScoreItem]) -> list[Score | ScoreFailure]:
+    """As RewardClient.score, patiently and of one model; all threads of this process share a client of `server`."""
     with _OPENING:
-        return _opened(server)
+        client, model = _opened(server)
+    with model.asked(client):
+        results = client.score(items)
+    model.check(results)
+    return results
 
 
 _OPENING = threading.Lock()
 
 
 @cache
-def _opened(server: Server) -> RewardClient:
-    return RewardClient(**server.arguments(), retry=PATIENT)
+def _opened(server: Server) -> tuple[RewardClient, OneModel]:
+    return RewardClient(**server.arguments(), retry=PATIENT), OneModel()
 
 
 def _seconds(value: str | float) -> float:

@@ -24,11 +24,10 @@ from typing import Any
 import torch
 
 from plaudit_client import environment
-from plaudit_client.adapters import OneModel, scored
+from plaudit_client.adapters import scored
 from plaudit_client.types import FinishReason, ScoreItem, TextPair
 
 EOS = os.environ.get("PLAUDIT_OPENRLHF_EOS", "")
-ONE_MODEL = OneModel()
 SPECIAL = re.compile(r"(?:(?:<[^<>\s]+>|\[[^\[\]\s]+\]) ?)*")
 """Tokens that a tokenizer puts before a prompt, each with the space that some decode behind it."""
 AT_MOST = 200
@@ -38,9 +37,7 @@ AT_MOST = 200
 def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: object = None, **_: Any) -> dict[str, Any]:
     """Rewards of one dimension. Raises RewardError; NoScore where the server has none for one of them."""
     items = [_item(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
-    results = environment.blocking(SERVER).score(items)
-    ONE_MODEL.check(results)
-    scores = [scored(result) for result in results]
+    scores = [scored(result) for result in environment.score(SERVER, items)]
     rewards = torch.tensor([score.value for score in scores], dtype=torch.float32)
     logs = {
         "input_tokens": torch.tensor([float(score.input_tokens) for score in scores]),

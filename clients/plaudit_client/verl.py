@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any
 
 from plaudit_client import environment
-from plaudit_client.adapters import AnyLoop, OneModel, item_of, scored
+from plaudit_client.adapters import AnyLoop, item_of, scored
 from plaudit_client.environment import Server
 from plaudit_client.types import ScoreItem
 
@@ -43,9 +43,8 @@ def compute_score_sync(
 ) -> float:
     """As `compute_score`, from any thread."""
     server, item = _read(solution_str, extra_info, **given)
-    results = environment.blocking(server).score([item])
-    _one_model(server).check(results)
-    return scored(results[0]).value
+    (result,) = environment.score(server, [item])
+    return scored(result).value
 
 
 def _read(
@@ -74,8 +73,3 @@ def _item(solution: str, extra_info: Mapping[str, Any] | None, names: Sequence[s
 @cache
 def _any_loop(server: Server) -> AnyLoop:
     return AnyLoop(**server.arguments())
-
-
-@cache
-def _one_model(server: Server) -> OneModel:
-    return OneModel()

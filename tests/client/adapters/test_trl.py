@@ -139,12 +139,32 @@ def test_another_model_behind_the_address_ends_the_run():
         reward = RewardFunction(server.address)
         assert ask(reward, "four") == [4.0]
         server.model = model("2")
-        with pytest.raises(
-            OtherModel, match="answers with models/fake/versions/2 now, this run has rewards of models/"
-        ):
-            ask(reward, "four")
+        for one in (reward, copy.deepcopy(reward)):
+            with pytest.raises(OtherModel, match="rewards of models/fake/versions/1, and the server has that no more"):
+                ask(one, "four")
         server.model = model("1")
         assert ask(reward, "four") == [4.0]
+
+
+def test_a_call_under_way_while_another_model_answered_first_ends_the_run():
+    """It was asked by the name that has moved since."""
+    first, moved = threading.Event(), threading.Event()
+
+    def slow(item: ScoreItem) -> float:
+        if item.input.response == "slow":
+            first.set()
+            assert moved.wait(10)
+        return 1.0
+
+    with FakeRewardServer(slow, model=model("1")) as server, ThreadPoolExecutor(1) as thread:
+        reward = RewardFunction(server.address)
+        other = thread.submit(ask, reward, "slow")
+        assert first.wait(10)
+        assert ask(reward, "fast") == [1.0]
+        server.model = model("2")
+        moved.set()
+        with pytest.raises(OtherModel, match="answers with models/fake/versions/2 now, this run has rewards of "):
+            other.result(10)
 
 
 def test_it_is_asked_from_one_event_loop_after_another_and_from_several_at_once():
