@@ -6,7 +6,8 @@
     GRPOTrainer(model=..., reward_funcs=reward, ...)
 
     a completion without a score   None: trl leaves it out of its group's mean and gives it no advantage
-    too many of those              raises TooManyMissing
+    too many of those              raises TooManyMissing: of the last 128 of this process, since trl asks in each for
+                                   what it generated there, which may be one completion
     nobody answers                 raises, after `timeout` seconds of asking
 
 trl adds up several reward functions without what is None, as if that were 0: among others, set `max_missing_ratio=0`.
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 LATER = (ServerUnavailable, DeadlineExceeded, QuotaExceeded, ServerFault)
 """What another step need not meet again; a wrong model or key, it would."""
+LAST = 128
+"""Completions that `max_missing_ratio` is a share of, however few there were yet: a handful is no ratio."""
 
 
 class TooManyMissing(RewardError):
@@ -47,13 +50,15 @@ class RewardFunction:
         max_missing_ratio: float = 0.5,
         eos_token_ids: Collection[int] = (),
     ) -> None:
-        """As RewardClient, and: `name` is the metric's; a batch may lack `max_missing_ratio` of its scores.
+        """As RewardClient, and: `name` is the metric's; `max_missing_ratio` of 128 completions may lack their scores.
 
-        1 also goes on when nobody answers, with a batch that teaches nothing. With the policy's `eos_token_ids` a
-        completion that does not end in one of them is scored as one that was cut.
+        Those are the last of this process, or its batch where that is larger. 0 allows none; 1 also goes on when nobody
+        answers, with a batch that teaches nothing. With the policy's `eos_token_ids` a completion that does not end in
+        one of them is scored as one that was cut.
         """
         self.__name__ = name
         self._max_missing_ratio, self._eos_token_ids = max_missing_ratio, frozenset(eos_token_ids)
+        self._last: list[str] = []  # why they have no score; empty for those that have
         self._server = AnyLoop(address, model=model, timeout=timeout, api_key=api_key, tls=tls)
 
     async def __call__(
@@ -84,15 +89,27 @@ class RewardFunction:
 
     def _tell(self, results: Sequence[Score | ScoreFailure], log_metric: Callable[[str, float], None] | None) -> None:
         """Of those without a score: how many, and why; never what they say."""
-        reasons = Counter(result.reason for result in results if isinstance(result, ScoreFailure))
-        ratio = reasons.total() / max(1, len(results))
+        reasons = ["" if isinstance(result, Score) else result.reason or "UNKNOWN" for result in results]
+        missing = sum(map(bool, reasons))
         if log_metric is not None:
-            log_metric(f"rewards/{self.__name__}/missing_ratio", ratio)
-        if not reasons:
-            return
-        why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3))
-        told = f"{reasons.total()} of {len(results)} completions have no score ({why})"
-        if ratio > self._max_missing_ratio:
-            counts = {reason: str(count) for reason, count in reasons.items()}
-            raise TooManyMissing(f"{told}: more than max_missing_ratio={self._max_missing_ratio:g}", metadata=counts)
-        log.warning("%s", told)
+            log_metric(f"rewards/{self.__name__}/missing_ratio", missing / max(1, len(results)))
+        self._last = last = [*self._last, *reasons][-max(LAST, len(results)) :]
+        if missing:
+            log.warning("%s", _told(reasons))
+            self._check(last)
+
+    def _check(self, last: Sequence[str]) -> None:
+        counts, of = Counter(filter(None, last)), max(LAST, len(last))
+        allowed = int(self._max_missing_ratio * of)
+        if counts.total() > allowed:
+            raise TooManyMissing(
+                f"of this process's last, {_told(last)}: max_missing_ratio={self._max_missing_ratio:g} allows "
+                f"{allowed} of {of}",
+                metadata={reason: str(count) for reason, count in counts.items()},
+            )
+
+
+def _told(reasons: Sequence[str]) -> str:
+    counts = Counter(filter(None, reasons))
+    why = ", ".join(f"{reason} {count}" for reason, count in counts.most_common(3))
+    return f"{counts.total()} of {len(reasons)} completions have no score ({why})"

@@ -23,7 +23,7 @@ def trained(trainer, config, policy: Path, folder: Path, functions, prompts=TEXT
     training = trainer(
         model=str(policy),
         reward_funcs=functions,
-        args=config(output_dir=str(folder), seed=0, beta=0.0, **steps, **quiet, **more),
+        args=config(output_dir=str(folder), seed=0, beta=0.0, **steps | quiet | more),
         train_dataset=Dataset.from_dict({"prompt": prompts * 4, "model": ["a column of the data set"] * 8}),
     )
     training.train()
@@ -84,8 +84,8 @@ def test_beside_another_reward_trl_counts_a_missing_score_as_zero(server: Served
 def test_a_batch_that_has_no_score_at_all_ends_the_run_unless_it_may_lack_all(server: Served, policy, tmp_path):
     """The prompts are longer than the reward model reads."""
     long = ["What does a ticket cost? " * 40] * 2
-    with pytest.raises(TooManyMissing, match=r"4 of 4 completions have no score \(INPUT_TOO_LONG 4\)"):
-        trained(GRPOTrainer, GRPOConfig, policy, tmp_path, RewardFunction(server.address), long)
+    with pytest.raises(TooManyMissing, match=r"68 of 68 completions have no score \(INPUT_TOO_LONG 68\)"):
+        trained(GRPOTrainer, GRPOConfig, policy, tmp_path, RewardFunction(server.address), long, max_steps=20)
     training = trained(
         GRPOTrainer, GRPOConfig, policy, tmp_path, RewardFunction(server.address, max_missing_ratio=1), long
     )

@@ -83,19 +83,52 @@ def test_a_message_that_is_no_text_has_no_score():
     call = [{"role": "assistant", "tool_calls": []}]
     said = [{"role": "assistant", "content": "four"}]
     with FakeRewardServer(length) as server:
-        reward = RewardFunction(server.address, max_missing_ratio=0.7)
+        reward = RewardFunction(server.address)
         found = asyncio.run(reward(prompts=[picture, text, text], completions=[said, call, said]))
     assert found == [None, None, 4.0]
 
 
-def test_too_many_without_a_score_raise_and_are_counted():
+def test_too_many_of_the_last_without_a_score_raise_and_are_counted():
+    """64 of 128 is half, and one more is too many, however they came."""
+    few, all_at_once = ["too long"] * 2, ["four"] * 71 + ["too long"] * 73
     with FakeRewardServer(length) as server:
-        with pytest.raises(TooManyMissing, match="2 of 3 completions have no score") as raised:
-            ask(RewardFunction(server.address), "four", "too long", "too long")
-        assert raised.value.metadata == {"INPUT_TOO_LONG": "2"}
-        with pytest.raises(TooManyMissing):
+        reward = RewardFunction(server.address)
+        assert [ask(reward, *few) for _ in range(32)] == [[None, None]] * 32
+        with pytest.raises(
+            TooManyMissing, match=r"last, 66 of 66 completions have .*_ratio=0.5 allows 64 of 128"
+        ) as raised:
+            ask(reward, *few)
+        assert raised.value.metadata == {"INPUT_TOO_LONG": "66"}
+        with pytest.raises(TooManyMissing, match=r"last, 73 of 144 completions have .*_ratio=0.5 allows 72 of 144"):
+            ask(RewardFunction(server.address), *all_at_once)
+        assert ask(RewardFunction(server.address), *all_at_once[:-2]).count(None) == 71
+
+
+def test_one_overlong_text_ends_no_run_of_many_processes_which_score_one_or_two_each():
+    """trl brings the ranks' rewards together behind the functions: each has but its own."""
+    with FakeRewardServer(length) as server:
+        reward = RewardFunction(server.address)
+        assert ask(reward, "too long") == [None]
+        assert ask(copy.deepcopy(reward), "too long", "too long") == [None, None]
+
+
+def test_what_lacked_its_score_long_ago_counts_no_more():
+    with FakeRewardServer(length) as server:
+        reward = RewardFunction(server.address)
+        for _ in range(3):
+            ask(reward, *["too long"] * 60)
+            assert ask(reward, *["four"] * 128) == [4.0] * 128
+        ask(reward, *["too long"] * 60)
+        with pytest.raises(TooManyMissing, match="65 of 128"):
+            ask(reward, *["too long"] * 5)
+
+
+def test_none_may_lack_its_score_or_all_if_that_is_asked_for():
+    with FakeRewardServer(length) as server:
+        with pytest.raises(TooManyMissing, match=r"last, 1 of 4 completions .*_ratio=0 allows 0 of 128"):
             ask(RewardFunction(server.address, max_missing_ratio=0), "a", "b", "c", "too long")
-        assert ask(RewardFunction(server.address, max_missing_ratio=1), "too long") == [None]
+        lenient = RewardFunction(server.address, max_missing_ratio=1)
+        assert [ask(lenient, *["too long"] * 100) for _ in range(2)] == [[None] * 100] * 2
 
 
 def test_when_nobody_answers_it_raises_or_has_no_score_if_all_may_lack_theirs():
