@@ -23,8 +23,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(RUN) python examples/demo/run.py $(ARGS)
 
-test: $(READY)
-	@$(RUN) python -m pytest -n 2 -m "$(QUICK) and not ray" $(ARGS)
+test: $(READY) # three at a time on two cores: half of its time a test waits for what it started
+	@$(RUN) python -m pytest -n 3 -m "$(QUICK) and not ray" $(ARGS)
 	@$(RUN) python -m pytest -n 2 --dist loadfile -m "$(QUICK) and ray" $(ARGS)
 
 test-system: $(READY)
