@@ -98,8 +98,10 @@ def _generate(settings: GenerateSettings) -> tuple[int, int]:
 
     tokenizer = load_tokenizer(settings.policy)
     prompts = drawn_prompts(settings, tokenizer)
+    settings = _of_a_version(settings)
     with ExitStack() as stack:
-        told = [prompts_sha256([prompt for prompt, _ in prompts]), *_ensemble(settings)]
+        ensemble = [settings.uncertain_first.model] if settings.uncertain_first else []
+        told = [prompts_sha256([prompt for prompt, _ in prompts]), *ensemble]
         file = stack.enter_context(RowFile(settings.output, digest(settings, told)))
         if left := [place for place in range(len(prompts)) if place not in file.rows]:
             shown = stack.enter_context(bar("generate", len(prompts), done=len(prompts) - len(left)))
@@ -125,11 +127,12 @@ def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
     return (places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE))
 
 
-def _ensemble(settings: GenerateSettings) -> Iterator[str]:
-    """The model that is asked, with its version: the same one may be served elsewhere tomorrow."""
-    if settings.uncertain_first is not None:
-        with ready(settings.uncertain_first) as (_, model):
-            yield model.name
+def _of_a_version(settings: GenerateSettings) -> GenerateSettings:
+    """With the version that its ensemble's name stands for now: the same one may be served elsewhere tomorrow."""
+    if settings.uncertain_first is None:
+        return settings
+    with ready(settings.uncertain_first) as (_, model):
+        return replace(settings, uncertain_first=replace(settings.uncertain_first, model=model.name))
 
 
 def digest(settings: GenerateSettings, told: Sequence[str]) -> str:
