@@ -71,7 +71,8 @@ def read(environment: Mapping[str, str], given: Mapping[str, Any] | None = None)
     found |= {name: str(value) for name, value in (given or {}).items() if value is not None}
     known = [field.name for field in dataclasses.fields(Server)]
     if unknown := sorted(found.keys() - known):
-        raise ValueError(f"{PREFIX}{unknown[0].upper()} is no setting; there are {', '.join(known)}")
+        there = ", ".join(f"{PREFIX}{name.upper()}" for name in known)
+        raise ValueError(f"{PREFIX}{unknown[0].upper()} is no setting; there are {there}")
     if not found.get("address"):
         raise ValueError(f"no reward server is named: set {PREFIX}ADDRESS to its host:port")
     found["timeout_s"] = _seconds(found.get("timeout_s", TIMEOUT))

@@ -57,6 +57,8 @@ class RewardFunction:
         one of them is scored as one that was cut.
         """
         self.__name__ = name
+        if not 0 <= max_missing_ratio <= 1:
+            raise ValueError(f"max_missing_ratio is {max_missing_ratio:g}: a ratio is between 0 and 1")
         self._max_missing_ratio, self._eos_token_ids = max_missing_ratio, frozenset(eos_token_ids)
         self._last: list[str] = []  # why they have no score; empty for those that have
         self._server = AnyLoop(address, model=model, timeout=timeout, api_key=api_key, tls=tls)

@@ -188,11 +188,11 @@ def test_a_folder_gives_table_json_and_markdown(tmp_path, capsys):
         ({"reward": {}, "folder": "x"}, "give either `reward`"),
         ({"reward": {}, "ensemble": {"members": ["a", "b"]}}, "give either `reward`"),
         ({"ensemble": {"members": ["a", "a"]}}, "ensemble names a member twice"),
-        ({"ensemble": {"members": ["/no/such/folder", "b"]}}, "/no/such/folder has no plaudit_reward.json"),
+        ({"ensemble": {"members": ["/no/such/folder", "b"]}}, "there is no folder /no/such/folder"),
         ({"folder": "x", "benchmark": "rewardbench"}, "'subset' is 'easy': RewardBench has alpacaeval-easy"),
         ({"folder": "x", "benchmark": "rewardbench3"}, "'benchmark' is 'rewardbench3'"),
         ({"folder": "x", "format": "yaml"}, "'format' is 'yaml'"),
-        ({"folder": "/no/such/folder"}, "/no/such/folder has no plaudit_reward.json"),
+        ({"folder": "/no/such/folder"}, "there is no folder /no/such/folder"),
     ],
 )
 def test_what_cannot_work_ends_in_one_line(tmp_path, capsys, tree, message):

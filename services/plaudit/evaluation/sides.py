@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit.preferences.reading import Side
@@ -13,6 +14,9 @@ from plaudit.reward_server import RewardServerSettings, ready, score_item
 from plaudit.telemetry.progress import bar
 from plaudit.telemetry.quiet import quiet_libraries
 from plaudit_client import ModelInfo, RewardClient, Score, ScoreFailure
+
+if TYPE_CHECKING:
+    from plaudit.reward.folder import RewardFolder
 
 SIDES_PER_CALL = 256
 NONFINITE = "NONFINITE_SCORE"
@@ -56,6 +60,8 @@ def ask_folder(folder: Path, sides: Sequence[Side]) -> Scores:
 
 def ask_ensemble(ensemble: EnsembleSettings, sides: Sequence[Side]) -> Scores:
     """Its members, folders, one after the other; as served, a side has a score when every member gives it one."""
+    for member in ensemble.members:
+        _record(Path(member))  # what is wrong with the last is told before the first is asked
     asked = [_score_folder(Path(member), sides) for member in ensemble.members]
     whole = [_combine(ensemble, said) for said in zip(*(results for _, results in asked), strict=True)]
     members = {
@@ -92,11 +98,7 @@ def _score_folder(folder: Path, sides: Sequence[Side]) -> tuple[str, list[Result
     from plaudit.reward.rendering import render
 
     quiet_libraries()
-    record = reward_folder.read(folder)
-    if record is None:
-        several = sorted(str(file.parent) for file in folder.glob(f"*/{reward_folder.NAME}"))
-        remedy = f"give ensemble.members, {', '.join(several)}" if several else "train it with `plaudit reward-model`"
-        raise ConfigurationError(f"{folder} has no {reward_folder.NAME}: {remedy}")
+    record = _record(folder)
     tokenizer, model = load_tokenizer(folder), load_model(folder)
     reward_folder.verify(folder, record, tokenizer, lambda ids: score_alone(model, ids))
     results: list[Result] = []
@@ -113,6 +115,19 @@ def _score_folder(folder: Path, sides: Sequence[Side]) -> tuple[str, list[Result
     calibrate = record.calibration.apply if record.calibration else float
     found = [result if isinstance(result, str) else calibrate(float(next(scores))) for result in results]
     return f"{folder} (version {record.version})", list(map(_finite, found))
+
+
+def _record(folder: Path) -> "RewardFolder":
+    from plaudit.reward import folder as reward_folder
+
+    if not folder.is_dir():
+        raise ConfigurationError(f"there is no folder {folder}: name a reward model's folder")
+    record = reward_folder.read(folder)
+    if record is None:
+        several = sorted(str(file.parent) for file in folder.glob(f"*/{reward_folder.NAME}"))
+        remedy = f"give ensemble.members, {', '.join(several)}" if several else "train it with `plaudit reward-model`"
+        raise ConfigurationError(f"{folder} has no {reward_folder.NAME}: {remedy}")
+    return record
 
 
 def _finite(result: Result) -> Result:

@@ -67,7 +67,8 @@ class Catalog:
         known = self._names.get(model)
         found = known and (known.current if version is None else known.versions.get(version))
         if not found:
-            raise ModelNotFound(name, [f"{PREFIX}{known}" for known in self._names])
+            versions = [f"{PREFIX}{model}{VERSIONS}{one}" for one in known.versions] if known else []
+            raise ModelNotFound(name, versions or [f"{PREFIX}{other}" for other in self._names])
         return found
 
     def label(self, name: str) -> str:

@@ -175,7 +175,7 @@ class LoadUnderWay(Unavailable):
     """Two at a time would need the memory of both, and slow down who is scored meanwhile."""
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"models/{model} is being loaded: one at a time", 5.0)
+        super().__init__(f"models/{model} is being loaded, one at a time: ask again when it is there", 5.0)
 
 
 class Draining(Unavailable):

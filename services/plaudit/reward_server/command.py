@@ -89,7 +89,8 @@ def _explained(error: RewardError) -> PlauditError:
     """By exit code."""
     match error:
         case ServerUnavailable() | DeadlineExceeded():
-            return DependencyUnreachable(str(error))
+            remedy = "is this the `address` of a `plaudit serve` that is ready? With certificates, give tls.ca=FILE"
+            return DependencyUnreachable(str(error) if error.reason else f"{error}: {remedy}")
         case InvalidRequest() | ModelNotFound() | Unauthenticated():
             return ConfigurationError(str(error))
         case _:
@@ -108,9 +109,13 @@ def _list(admin: ModelAdmin, _: ListSettings) -> None:
 
 
 def _load(admin: ModelAdmin, asked: LoadSettings) -> None:
-    model = admin.load(
-        asked.name, asked.folder, update_alias=asked.update_alias, dtype=asked.dtype, device=asked.device
-    )
+    try:
+        model = admin.load(
+            asked.name, asked.folder, update_alias=asked.update_alias, dtype=asked.dtype, device=asked.device
+        )
+    except KeyboardInterrupt:
+        print(f"{admin.address} goes on loading: unload it when it is there", file=sys.stderr)
+        raise
     stands = f"models/{model.name.split('/')[1]} stands for it" if model.aliased else "its name stands for another one"
     print(f"{admin.address}: {model.name} is served; {stands}")
 

@@ -23,7 +23,10 @@ def test_the_address_is_enough_and_what_is_given_goes_first():
         ({"PLAUDIT_REWARD_TIMEOUT_S": "nan"}, "give seconds"),
         ({"PLAUDIT_REWARD_TIMEOUT_S": "inf"}, "give seconds"),
         ({"PLAUDIT_REWARD_TIMEOUT_S": "-1"}, "give seconds"),
-        ({"PLAUDIT_REWARD_TSL_CA": "ca.crt"}, "PLAUDIT_REWARD_TSL_CA is no setting; there are address, model, "),
+        (
+            {"PLAUDIT_REWARD_TSL_CA": "ca.crt"},
+            "PLAUDIT_REWARD_TSL_CA is no setting; there are PLAUDIT_REWARD_ADDRESS, ",
+        ),
     ],
 )
 def test_a_mistake_is_told_by_its_name(more, message):

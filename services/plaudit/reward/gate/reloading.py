@@ -60,4 +60,6 @@ def _bytes_of(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{name}: {path} cannot be read ({error.strerror}): make it readable") from None
+        made = "make one with `plaudit keys FILE add name=...`" if name == "keys" else "name the file that is meant"
+        remedy = made if isinstance(error, FileNotFoundError) else "make it readable"
+        raise ConfigurationError(f"{name}: {path} cannot be read ({error.strerror}): {remedy}") from None
