@@ -1,6 +1,6 @@
 # make demo     RLHF end to end on this machine, no network beyond the package index
 # make check    format, lint, types, import contracts, generated code fresh
-# make test     at most 10 minutes on two cores; PyPI only
+# make test     some 11 minutes on two cores; PyPI only
 # make help     the rest
 .PHONY: help demo test test-system test-learning test-long check protos format bench bench-reward bench-scale clean
 PYTHON ?= python3.11
