@@ -20,9 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from plaudit_client.adapters import TIMEOUT, OneModel
+from plaudit_client.adapters import TIMEOUT
 from plaudit_client.client import RewardClient
 from plaudit_client.credentials import Tls
+from plaudit_client.one_model import OneModel
 from plaudit_client.retry import PATIENT
 from plaudit_client.types import Score, ScoreFailure, ScoreItem
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,6 +43,19 @@ def seconds(call: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
+@contextmanager
+def under_way(driver):
+    """A client, and its call that is not answered before the block ends."""
+    gate = Gate()
+    with (
+        FakeRewardServer(gate) as server,
+        ThreadPoolExecutor() as thread,
+        connected(driver, server.address) as client,
+    ):
+        yield client, began(thread, gate, lambda: client.score(ITEMS))
+        gate.open.set()
+
+
 def test_a_closed_client_says_so(driver):
     with FakeRewardServer(lambda item: 1.0) as server, connected(driver, server.address) as client:
         client.score(ITEMS)
@@ -51,17 +65,10 @@ def test_a_closed_client_says_so(driver):
 
 
 def test_closing_ends_a_call_under_way_at_once(driver):
-    gate = Gate()
-    with (
-        FakeRewardServer(gate) as server,
-        ThreadPoolExecutor() as thread,
-        connected(driver, server.address) as client,
-    ):
-        asked = began(thread, gate, lambda: client.score(ITEMS))
+    with under_way(driver) as (client, asked):
         assert seconds(client.shut) < 2
         with pytest.raises(ClientClosed):
             asked.result(2)
-        gate.open.set()
 
 
 def test_closing_ends_the_wait_for_another_try_at_once(driver):
@@ -101,17 +108,10 @@ def test_with_grace_what_is_under_way_ends_in_all_its_requests_and_retries_and_n
 
 
 def test_grace_is_a_bound(driver):
-    gate = Gate()
-    with (
-        FakeRewardServer(gate) as server,
-        ThreadPoolExecutor() as thread,
-        connected(driver, server.address) as client,
-    ):
-        asked = began(thread, gate, lambda: client.score(ITEMS))
+    with under_way(driver) as (client, asked):
         assert 0.5 <= seconds(lambda: client.shut(0.5)) < 3
         with pytest.raises(ClientClosed):
             asked.result(2)
-        gate.open.set()
 
 
 def test_closing_at_once_overrules_a_grace_that_somebody_gave(driver):

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from plaudit.reward_server import open_client
+from plaudit.reward_server.asking import open_client
 from plaudit.settings import load
 from plaudit.trainer.settings import TrainSettings
 from plaudit_client import RetryPolicy, RewardClient, ScoreItem, TextPair, Tls

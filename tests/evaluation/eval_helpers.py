@@ -5,7 +5,7 @@ from pathlib import Path
 
 from plaudit.evaluation.accuracy import AccuracySettings, evaluate
 from plaudit.evaluation.comparing import Accuracy
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit_client import Conversation, ScoreItem
 from plaudit_client.fake import FakeRewardServer

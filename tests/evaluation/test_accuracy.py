@@ -12,7 +12,7 @@ from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit.evaluation.accuracy import AccuracySettings, evaluate
 from plaudit.evaluation.accuracy_report import as_dict, as_markdown, as_table
 from plaudit.reward.rendering import Rendering
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.visible import visible
 from plaudit_client import Conversation, ScoreFailure

@@ -16,7 +16,7 @@ from plaudit.preferences.reading import Side
 from plaudit.reward.folder import Calibration, write
 from plaudit.reward.rendering import Rendering
 from plaudit.reward.settings import EnsembleSettings
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit_client.fake import MODEL, FakeRewardServer
 from tests.evaluation.eval_helpers import write_rows

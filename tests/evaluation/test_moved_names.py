@@ -10,7 +10,7 @@ from plaudit.evaluation import sides
 from plaudit.evaluation.sides import ask_folder, ask_server
 from plaudit.preferences.reading import Side
 from plaudit.reward.rendering import Rendering
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from tests.reward import tiny_models
 from tests.reward.admin.test_live import live
 

@@ -2,23 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from plaudit.feedback.awaited import Awaited, Heard
-from plaudit.feedback.database import Database, open_database
+from plaudit.feedback.database import Database
 from plaudit.feedback.records import Person
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Answer, Kind, Rating, Task
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    found = open_database(url)
-    yield found
-    found.close()
 
 
 @pytest.fixture

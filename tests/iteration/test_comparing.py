@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plaudit.iteration.comparing import compare
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit_client import ScoreItem, TextPair
 from plaudit_client.fake import FakeRewardServer
 

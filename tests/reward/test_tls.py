@@ -24,7 +24,7 @@ from plaudit.reward.gate import gate as gates
 from plaudit.reward.gate.callers import caller
 from plaudit.reward.gate.http import GateMiddleware
 from plaudit.reward.server import RewardServer
-from plaudit.reward_server import RewardServerSettings, RewardTlsSettings, open_client
+from plaudit.reward_server.asking import RewardServerSettings, RewardTlsSettings, open_client
 from plaudit.telemetry.http import bind, serving
 from plaudit_client import AsyncRewardClient, RetryPolicy, ScoreItem, Tls
 from plaudit_client.errors import ServerUnavailable

@@ -114,7 +114,7 @@ def test_a_run_keeps_the_version_that_it_began_with() -> None:
         one = scorer(server)
         assert one.wait_until_ready()["reward"].name == "models/fake/versions/1"
         server.model = dataclasses.replace(server.model, name="models/fake/versions/2")
-        with pytest.raises(WouldEndAgain, match=r"rewards of models/fake/versions/1, and its server has that no more"):
+        with pytest.raises(WouldEndAgain, match=r"rewards of models/fake/versions/1, and the server has that no more"):
             one.score([trajectory("ab")])
         one.close()
 

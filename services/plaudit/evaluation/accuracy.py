@@ -35,7 +35,7 @@ from plaudit.outputs import check_folder, write_text, writing
 from plaudit.preferences import annotators
 from plaudit.preferences.reading import Preference, Side, read_preferences
 from plaudit.reward.settings import EnsembleSettings
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load
 

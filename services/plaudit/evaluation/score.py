@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from plaudit.errors import DependencyUnreachable, RunFailed
 from plaudit.evaluation.score_file import ScoreFile
 from plaudit.outputs import check_file
-from plaudit.reward_server import RewardServerSettings, ready, score_item
+from plaudit.reward_server.asking import RewardServerSettings, ready, score_item
 from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.settings import STRICT, load
 from plaudit.telemetry.progress import bar

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from plaudit.errors import ConfigurationError, DependencyUnreachable, RunFailed
 from plaudit.preferences.reading import Side
 from plaudit.reward.settings import EnsembleSettings
-from plaudit.reward_server import RewardServerSettings, ready, score_item
+from plaudit.reward_server.asking import RewardServerSettings, ready, score_item
 from plaudit.telemetry.progress import bar
 from plaudit.telemetry.quiet import quiet_libraries
 from plaudit_client import ModelInfo, RewardClient, Score, ScoreFailure

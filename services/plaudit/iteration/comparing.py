@@ -22,7 +22,7 @@ from plaudit.outputs import write_rows, write_text
 from plaudit.preferences.agreement import outcomes
 from plaudit.report.estimates import by_prompt, over_prompts, paired_gain
 from plaudit.report.run_folder import Sample, finite
-from plaudit.reward_server import RewardServerSettings, ready, score_item
+from plaudit.reward_server.asking import RewardServerSettings, ready, score_item
 from plaudit.rows import DataSettings, Row, read_rows
 from plaudit.uncertainty import Estimate, mean
 from plaudit_client import Score

@@ -14,7 +14,7 @@ from plaudit.iteration.priority import most_uncertain_pair, priority
 from plaudit.policy.loading import load_config, load_stop_token_ids
 from plaudit.ppo.learner import LocalLearner
 from plaudit.ppo.settings import PPOSettings
-from plaudit.reward_server import ready, score_item
+from plaudit.reward_server.asking import ready, score_item
 from plaudit.rollout.cluster import MOST_LOCAL_CPUS, start_ray
 from plaudit.rollout.pool import RayRolloutPool
 from plaudit.trainer.prompts import place_in_passes, read_prompts

@@ -32,7 +32,7 @@ from plaudit.iteration.row_file import RowFile
 from plaudit.outputs import check_file
 from plaudit.policy.prompting import Template
 from plaudit.policy.settings import PolicySettings
-from plaudit.reward_server import RewardServerSettings, ready
+from plaudit.reward_server.asking import RewardServerSettings, ready
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT, load, to_yaml

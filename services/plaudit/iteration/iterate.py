@@ -25,7 +25,7 @@ from plaudit.iteration.settings import MAY_CHANGE, IterateSettings
 from plaudit.iteration.stages import Stages
 from plaudit.outputs import LOCK, check_folder, lock_folder, write_text, writing
 from plaudit.policy.sources import check_source
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.settings import difference, load, to_yaml
 
 CONFIG = "config.yaml"

@@ -20,7 +20,7 @@ from plaudit.errors import RunFailed
 from plaudit.feedback.store import Store
 from plaudit.feedback.tasks import Kind, Ranks, Rating, Task, Thumb, Verdict
 from plaudit.iteration.settings import LabellerSettings
-from plaudit.reward_server import ready, score_item
+from plaudit.reward_server.asking import ready, score_item
 from plaudit.telemetry.progress import bar
 from plaudit_client import ModelInfo, RewardClient, Score
 

@@ -18,7 +18,7 @@ from plaudit.iteration.generate import GenerateSettings, RowKind
 from plaudit.iteration.settings import IterateSettings
 from plaudit.policy.settings import PolicySettings
 from plaudit.reward.settings import ServerSettings
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import load, parse

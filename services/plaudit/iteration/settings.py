@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from plaudit.feedback.tasks import Kind
 from plaudit.policy.settings import PolicySettings
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT
 

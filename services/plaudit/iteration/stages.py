@@ -21,7 +21,7 @@ from rich.console import Console
 from plaudit.iteration.processes import Programs
 from plaudit.outputs import write_text
 from plaudit.reward.settings import ServerSettings
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.settings import to_yaml
 
 

@@ -21,19 +21,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from plaudit.addresses import split_address
-from plaudit.errors import ConfigurationError, DependencyUnreachable, PlauditError, RunFailed
-from plaudit.reward_server import RewardTlsSettings, shown_to
+from plaudit.errors import ConfigurationError, PlauditError
+from plaudit.reward_server.asking import RewardTlsSettings, explained, shown_to
 from plaudit.settings import STRICT, of_arguments
 from plaudit.visible import visible
-from plaudit_client import (
-    DeadlineExceeded,
-    InvalidRequest,
-    ModelNotFound,
-    RewardError,
-    ServerUnavailable,
-    Unauthenticated,
-)
+from plaudit_client import RewardError
 from plaudit_client.admin import ModelAdmin
+
+AWAY = ": is this the `address` of a `plaudit serve` that is ready? With certificates, give tls.ca=FILE"
+"""Where nobody answers who could say why."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -77,24 +73,12 @@ def run(target: str, arguments: list[str]) -> int:
             with shown_to(address, opened, settings.api_key_file, settings.tls) as admin:
                 act(admin, settings)
         except RewardError as error:
-            refusals.append(_explained(error))
+            refusals.append(explained(error, away="" if error.reason else AWAY))
     for refusal in refusals[1:]:
         print(refusal, file=sys.stderr)
     if refusals:
         raise refusals[0]
     return 0
-
-
-def _explained(error: RewardError) -> PlauditError:
-    """By exit code."""
-    match error:
-        case ServerUnavailable() | DeadlineExceeded():
-            remedy = "is this the `address` of a `plaudit serve` that is ready? With certificates, give tls.ca=FILE"
-            return DependencyUnreachable(str(error) if error.reason else f"{error}: {remedy}")
-        case InvalidRequest() | ModelNotFound() | Unauthenticated():
-            return ConfigurationError(str(error))
-        case _:
-            return RunFailed(str(error))
 
 
 def _list(admin: ModelAdmin, _: ListSettings) -> None:

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Lock
 
-from plaudit.errors import ConfigurationError, RunFailed, WouldEndAgain
-from plaudit.reward_server import errors_explained, open_client, open_version, score_item
+from plaudit.errors import ConfigurationError, RunFailed
+from plaudit.reward_server.asking import errors_explained, open_client, score_item
 from plaudit.trainer.settings import RewardSettings
 from plaudit.trajectory import ScoredTrajectory, Trajectory
-from plaudit_client import ModelInfo, ModelNotFound, Score, ScoreFailure, ScoreItem, ServerUnavailable
+from plaudit_client import ModelInfo, Score, ScoreFailure, ScoreItem, ServerUnavailable
+from plaudit_client.one_model import OneModel
 
 LOOK_SECONDS = 0.5
 MOST_AT_ONCE = 64
@@ -27,14 +28,13 @@ class RewardService:
     def __init__(self, name: str, settings: RewardSettings, *, alone: bool) -> None:
         self._name, self._settings, self._alone = name, settings, alone
         self.client = open_client(settings)
-        self._model = ""  # the one that was there at the start
+        self._model = OneModel()
 
     def wait_until_ready(self) -> ModelInfo:
         """The version that will be asked from then on, once its server answers. Raises as `errors_explained`."""
         with errors_explained():
-            client, model = open_version(self._settings)
-        self.client.close()
-        self.client, self._model = client, model.name
+            model = self.client.wait_until_ready(self._settings.startup_timeout_s)
+        self._model.name = model.name
         if self._settings.pessimism and not model.members:
             raise ConfigurationError(
                 f"{self._name}: pessimism needs an ensemble, and {model.name} is a single model: serve several of them "
@@ -44,27 +44,14 @@ class RewardService:
 
     def ask(self, items: Sequence[ScoreItem]) -> Sequence[Score | ScoreFailure]:
         """One answer for each. A server that went away is waited for, and asked once more when it is back."""
-        with errors_explained():
+        with errors_explained(), self._model.asked(self.client):
             try:
-                results = self._persist(items)
-            except ModelNotFound as error:
-                if not self._model:
-                    raise
-                raise WouldEndAgain(
-                    f"this run has rewards of {self._model}, and its server has that no more ({error}): serve that one "
-                    "again, or load it there, then the same command goes on"
-                ) from None
-        for result in results:
-            if isinstance(result, Score):
-                self._check_model(result.model.name)
+                results = self.client.score(items)
+            except ServerUnavailable:
+                self.client.wait_until_ready(self._settings.startup_timeout_s)
+                results = self.client.score(items)
+            self._model.check(results)
         return results
-
-    def _persist(self, items: Sequence[ScoreItem]) -> Sequence[Score | ScoreFailure]:
-        try:
-            return self.client.score(items)
-        except ServerUnavailable:
-            self.client.wait_until_ready(self._settings.startup_timeout_s)
-            return self.client.score(items)
 
     def read(self, score: Score) -> tuple[float, dict[str, float]]:
         """(what it adds to the reward, what is reported of it)."""
@@ -76,15 +63,6 @@ class RewardService:
         if not self._alone:  # else it is the score itself
             reported[f"score_{self._name}"] = value
         return self._settings.weight * value, reported
-
-    def _check_model(self, name: str) -> None:
-        """Two models' scores are on two scales: a run has rewards of one."""
-        self._model = self._model or name
-        if name != self._model:
-            raise WouldEndAgain(
-                f"the reward server answers with {name} now, this run has rewards of {self._model}: serve that one "
-                "again, then the same command goes on"
-            )
 
 
 class RemoteScorer:

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from plaudit.addresses import require_loopback
 from plaudit.policy.settings import PolicySettings
 from plaudit.ppo.settings import PPOSettings, Sharding
-from plaudit.reward_server import RewardServerSettings
+from plaudit.reward_server.asking import RewardServerSettings
 from plaudit.rollout.settings import RolloutSettings
 from plaudit.rows import DataSettings
 from plaudit.settings import STRICT

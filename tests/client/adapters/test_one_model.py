@@ -13,8 +13,8 @@ from plaudit.reward.folder import write
 from plaudit.reward.gate.keys import digest_of
 from plaudit.reward.rendering import Rendering
 from plaudit_client import RewardClient, ScoreItem, TextPair, verl
-from plaudit_client.adapters import OtherModel
 from plaudit_client.admin import ModelAdmin
+from plaudit_client.one_model import OtherModel
 from plaudit_client.trl import RewardFunction
 from tests.reward import tiny_models
 from tests.reward.processes import process

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from plaudit_client import ScoreItem, TextPair
-from plaudit_client.adapters import NoScore, OtherModel
+from plaudit_client.adapters import NoScore
 from plaudit_client.fake import FakeRewardServer
+from plaudit_client.one_model import OtherModel
 
 from .asking import length, model
 

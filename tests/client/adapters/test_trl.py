@@ -22,8 +22,8 @@ from plaudit_client import (
     TextPair,
     Tls,
 )
-from plaudit_client.adapters import OtherModel
 from plaudit_client.fake import FakeRewardServer
+from plaudit_client.one_model import OtherModel
 from plaudit_client.trl import RewardFunction, TooManyMissing
 
 from .asking import ask, length, model

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from plaudit_client import Conversation, Message, ScoreItem, TextPair
-from plaudit_client.adapters import NoScore, OtherModel
+from plaudit_client.adapters import NoScore
 from plaudit_client.fake import FakeRewardServer
+from plaudit_client.one_model import OtherModel
 
 from .asking import length, model
 

@@ -85,7 +85,7 @@ def combined(
     settings: EnsembleSettings, members: Sequence[MemberScore]
 ) -> tuple[float, EnsembleScore] | NonfiniteScore:
     """The one score of an item that all of them scored, and how they lie; served and evaluated alike."""
-    told = spread(members)
+    told = _spread(members)
     score = combine(settings, told)
     if not math.isfinite(told.std):  # finite scores may lie further apart than a number can say
         return NonfiniteScore("the members' spread is no finite number")
@@ -103,8 +103,7 @@ def combine(settings: EnsembleSettings, spread: EnsembleScore) -> float:
             return spread.mean - settings.k * spread.std
 
 
-def spread(members: Sequence[MemberScore]) -> EnsembleScore:
-    """Of an item that all of them scored."""
+def _spread(members: Sequence[MemberScore]) -> EnsembleScore:
     scores = [member.score for member in members]
     mean = sum(scores) / len(scores)
     variance = sum((score - mean) * (score - mean) for score in scores) / (len(scores) - 1)
